@@ -1,0 +1,71 @@
+"""Who works on which frame at which computation step. Plain Python, no tensors.
+
+Letters, everywhere in this package (all of them count from 1):
+
+    D      modules                       i = 1..D, module 1 takes the frame, module D gives the loss
+    K      frames in a clip
+    L      computation steps in an episode; in classification L = K
+    t      computation step              t = 1..L
+    tau    frame                         tau = 1..K
+
+At step t module i holds frame tau = t - i + 1. It meets there the pseudo-gradient that module
+i + 1 emitted at step t - 1, which stems from the loss of frame t - 2D + i + 1. D = 3, L = 7;
+"5/1" is frame 5 met by the pseudo-gradient of the loss of frame 1, "." is nothing yet:
+
+    step        1    2    3    4    5    6    7        gamma_i
+    module 3    .    .   1/1  2/2  3/3  4/4  5/5          5
+    module 2    .   1/.  2/.  3/1  4/2  5/3  6/4          4
+    module 1   1/.  2/.  3/.  4/.  5/1  6/2  7/3          3
+
+The gradients of a frame reach module 1 after 2D - 1 steps: the update cycle.
+"""
+
+from sideways_tf.errors import UserError
+
+
+def cycle_length(depth: int) -> int:
+    """Computation steps from a frame's entry to its last weight gradient: 2D - 1 (section 3.2)."""
+    return 2 * depth - 1
+
+
+def frame_held(module: int, step: int) -> int:
+    """The frame tau whose activation module `module` consumes at `step`; below 1: none yet."""
+    return step - module + 1
+
+
+def loss_frame(module: int, step: int, depth: int) -> int:
+    """The frame whose loss the pseudo-gradient met at `step` stems from; below 1: none yet."""
+    return step - 2 * depth + module + 1
+
+
+def first_forward_step(module: int) -> int:
+    """The first step at which `module` holds a real frame."""
+    return module
+
+
+def first_backward_step(module: int, depth: int) -> int:
+    """The first step at which gamma_i^t = 1[t >= 2D - i] (section 3.4)."""
+    return 2 * depth - module
+
+
+def gamma(module: int, depth: int, steps: int) -> int:
+    """gamma_i: at how many of `steps` computation steps `module` has a pseudo-gradient."""
+    return max(0, steps - first_backward_step(module, depth) + 1)
+
+
+def frames_seen(module: int, frames: int) -> int:
+    """How many of a clip's frames reach `module` before the episode of K steps ends."""
+    return max(0, frames - module + 1)
+
+
+def check_episode(depth: int, steps: int) -> None:
+    """Refuse an episode that ends before the first gradient reaches module 1.
+
+    Raises:
+      UserError: if `steps` < 2 `depth` - 1.
+    """
+    if steps < cycle_length(depth):
+        raise UserError(
+            f"{steps} frames are too few for {depth} modules: module 1 would never be trained; "
+            f"use at least 2 * {depth} - 1 = {cycle_length(depth)} frames, or fewer modules"
+        )

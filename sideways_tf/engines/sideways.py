@@ -1,0 +1,177 @@
+"""Sideways as the paper runs it (section 3.4): a loop of computation steps, all modules at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from sideways_tf.engines import schedule
+from sideways_tf.engines.engine import Engine
+from sideways_tf.engines.passes import (
+    Episode,
+    Loss,
+    assign_moving,
+    backward,
+    forward,
+    loss_and_gradient,
+    module_seeds,
+    moved,
+    moving_values,
+    open_step,
+)
+from sideways_tf.models.block import SidewaysBlock
+
+
+class Pipe(NamedTuple):
+    """What the modules emitted at one computation step, for their neighbours to take at the next.
+
+    Attributes:
+      activations: h_1 .. h_D, each [B, ...].
+      pseudo_gradients: of the inputs of modules 2 .. D, each the shape of that input.
+    """
+
+    activations: list[tf.Tensor]
+    pseudo_gradients: list[tf.Tensor]
+
+
+class StepResult(NamedTuple):
+    """What one computation step gives beside the pipe.
+
+    Attributes:
+      loss: float [], of module D's output; zero while there is none (t < D).
+      gradients: for each module, for each of its trainable variables: gamma_i^t times the
+        pseudo-gradient of eq. 3.
+      moving: for each module its moving statistics.
+    """
+
+    loss: tf.Tensor
+    gradients: list[list[tf.Tensor]]
+    moving: list[list[tf.Tensor]]
+
+
+def computation_step(
+    modules: Sequence[SidewaysBlock],
+    loss: Loss,
+    pipe: Pipe,
+    moving: Sequence[Sequence[tf.Tensor]],
+    x: tf.Tensor,
+    y: tf.Tensor,
+    t: tf.Tensor,
+    seeds: Sequence[tf.Tensor],
+) -> tuple[Pipe, StepResult]:
+    """Step t (from 1) of all modules: eqs. 3 and 4 with the mask gamma_i^t.
+
+    Every module reads only what `pipe` holds of step t - 1, so that none waits for another.
+
+    Args:
+      x: frame x^t [B, ...].
+      y: target y^t [B, ...].
+      t: int32 [], counted from the last restart of the pipe.
+      seeds: int32 [2] for each module.
+    """
+    depth = len(modules)
+    inputs = [x, *pipe.activations[:-1]]
+    above: list[tf.Tensor | None] = [*pipe.pseudo_gradients, None]
+    value, outputs, below, gradients, after = None, [], [], [], []
+    for i, module in enumerate(modules, 1):
+        with tf.device(module.device):
+            real = t >= schedule.first_forward_step(i)
+            due = t >= schedule.first_backward_step(i, depth)
+            frame = schedule.frame_held(i, t)
+            step = open_step(module, [frame], 1, seeds[i - 1], moving[i - 1], real)
+            before = [tf.identity(v) for v in module.own_state]
+            run = forward(module, inputs[i - 1], step)
+            for variable, old in zip(module.own_state, before, strict=True):
+                variable.assign(tf.where(real, variable, old))
+            if i == depth:
+                value, above[-1] = loss_and_gradient(loss, y, run.h_out, module.device)
+                value = masked(due, value)
+            weights, input_gradient = backward(run, above[i - 1], first=i == 1)
+            gradients.append([masked(due, g) for g in weights])
+            if input_gradient is not None:
+                below.append(masked(due, input_gradient))
+            outputs.append(run.h_out)
+            after.append(moved(module, step))
+    return Pipe(outputs, below), StepResult(value, gradients, after)
+
+
+def masked(mask: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """mask * value, and zero where the mask is, whatever value is: the Jacobian of a user's
+    module at the zeros of an empty pipe may not be finite."""
+    return tf.where(mask, value, tf.zeros_like(value))
+
+
+class PipelinedSideways(Engine):
+    """The step loop: one `tf.function`, each module under its `tf.device`.
+
+    Between calls the pipe rests in the modules' `tf.Variable` buffers; inside an episode it
+    travels as loop variables, because an assign inside a loop holds up every device.
+    """
+
+    def _prepare(self) -> None:
+        for i, (module, spec) in enumerate(zip(self.modules, self.specs, strict=True), 1):
+            module.make_state(*spec, first=i == 1)
+
+    def check_frames(self, frames: int) -> None:
+        schedule.check_episode(self.depth, frames)
+
+    def _episode(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Episode:
+        modules, steps = self.modules, clip.shape[0]
+        seeds = module_seeds(seed, self.depth)
+        sums = [[tf.zeros_like(v) for v in m.trainable_variables] for m in modules]
+        outputs = tf.TensorArray(self.specs[-1][1].dtype, steps)
+
+        def one_step(t, loss, pipe, moving, sums, outputs):
+            with tf.device(modules[0].device):
+                x = clip[t - 1]
+            with tf.device(modules[-1].device):
+                y = targets[t - 1]
+            pipe, result = computation_step(modules, self.loss, pipe, moving, x, y, t, seeds)
+            sums = add_on_devices(modules, sums, result.gradients)
+            outputs = outputs.write(t - 1, pipe.activations[-1])
+            return t + 1, loss + result.loss, pipe, result.moving, sums, outputs
+
+        zero = tf.zeros([], self.specs[-1][1].dtype)
+        moving = [moving_values(m) for m in modules]
+        _, loss, pipe, moving, sums, outputs = tf.while_loop(
+            lambda t, *_: t <= steps,
+            one_step,
+            (tf.constant(1), zero, self.empty_pipe(clip.shape[1]), moving, sums, outputs),
+            maximum_iterations=steps,
+        )
+        self._rest(pipe, moving)
+        gammas = [schedule.gamma(i, self.depth, steps) for i in range(1, self.depth + 1)]
+        means = [[g / n for g in module] for module, n in zip(sums, gammas, strict=True)]
+        return Episode(loss / gammas[-1], outputs.stack()[self.depth - 1 :], means)
+
+    def empty_pipe(self, batch: int) -> Pipe:
+        """The pipe after a restart: zeros, each on the device of the module that emits it."""
+        activations, pseudo_gradients = [], []
+        for i, (module, (h_in, h_out)) in enumerate(zip(self.modules, self.specs, strict=True)):
+            with tf.device(module.device):
+                activations.append(tf.zeros([batch, *h_out.shape[1:]], h_out.dtype))
+                if i > 0:
+                    pseudo_gradients.append(tf.zeros([batch, *h_in.shape[1:]], h_in.dtype))
+        return Pipe(activations, pseudo_gradients)
+
+    def _rest(self, pipe: Pipe, moving: list[list[tf.Tensor]]) -> None:
+        """Write the pipe and the moving statistics to their variables."""
+        for module, h in zip(self.modules, pipe.activations, strict=True):
+            module.activation.assign(h)
+        for module, g in zip(self.modules[1:], pipe.pseudo_gradients, strict=True):
+            module.pseudo_gradient.assign(g)
+        for module, values in zip(self.modules, moving, strict=True):
+            assign_moving(module, values)
+
+
+def add_on_devices(
+    modules: Sequence[SidewaysBlock], sums: list[list[tf.Tensor]], new: list[list[tf.Tensor]]
+) -> list[list[tf.Tensor]]:
+    """`sums` + `new`, for each module and variable, on the module's device."""
+    added = []
+    for module, left, right in zip(modules, sums, new, strict=True):
+        with tf.device(module.device):
+            added.append([a + b for a, b in zip(left, right, strict=True)])
+    return added

@@ -1,0 +1,6 @@
+"""A network is a list of D modules."""
+
+from sideways_tf.models.block import SidewaysBlock
+from sideways_tf.models.simple_cnn import simple_cnn
+
+__all__ = ["SidewaysBlock", "simple_cnn"]
