@@ -1,0 +1,119 @@
+"""A prepared data set, as the training and the evaluation see it."""
+
+import tensorflow as tf
+
+from sideways_tf.data import pipeline
+from sideways_tf.data.records import RecordIndex, index_records
+from sideways_tf.data.sampling import PADDINGS
+from sideways_tf.data.video_builder import VideoBuilder
+from sideways_tf.errors import UserError
+
+
+class VideoDataset:
+    """Videos with labels, split into train and test.
+
+    Attributes:
+        name: `ucf101`, ...
+        class_names: in the official order; a label is an index into it.
+        num_train, num_test: videos of each split.
+        failures: (video, reason) of those left out because they cannot be decoded.
+    """
+
+    def __init__(self, builder: VideoBuilder):
+        """Opens what `builder` has prepared."""
+        self.name: str = builder.name
+        self.class_names: list[str] = list(builder.info.features["label"].names)
+        facts = builder.info.metadata
+        self.failures: list[tuple[str, str]] = [
+            (name, why) for name, why in facts["failures"]
+        ]
+        self._min_height: int = facts["min_height"]
+        self._min_width: int = facts["min_width"]
+        self._records: dict[str, RecordIndex] = {
+            split: index_records(
+                [str(path) for path in builder.info.splits[split].filepaths]
+            )
+            for split in ("train", "test")
+        }
+        self.num_train = len(self._records["train"])
+        self.num_test = len(self._records["test"])
+
+    def train_batches(
+        self,
+        *,
+        seed: int,
+        epoch: int,
+        skip: int = 0,
+        batch_size: int,
+        frames: int,
+        size: int,
+        stride: int = 1,
+        padding: str = "torus",
+    ) -> tf.data.Dataset:
+        """One epoch of training clips; a last batch that is not full is dropped.
+
+        Args:
+            seed: of the run.
+            epoch: from 0; another order and other draws in each.
+            skip: batches left out at the epoch's start, exactly, without reading them.
+            batch_size: clips in a batch, B.
+            frames: frames in a clip, K.
+            size: side of the random square crop, in pixels.
+            stride: of the frames; see `sampling.clip_indices`.
+            padding: `torus` or `repeat_last`.
+
+        Returns:
+            Clips float32 [K, B, size, size, 3] in [0, 1] and labels int32 [B].
+
+        Raises:
+            UserError: the crop does not fit, or the data set holds less than a batch.
+        """
+        self._check_size(size)
+        _check_positive(batch_size=batch_size, frames=frames, stride=stride)
+        if batch_size > self.num_train:
+            raise UserError(
+                f"--batch_size={batch_size}: {self.name} has {self.num_train} training videos; "
+                "give a smaller batch"
+            )
+        if padding not in PADDINGS:
+            raise UserError(f"--padding={padding}: give one of {', '.join(PADDINGS)}")
+        return pipeline.train_batches(
+            self._records["train"],
+            pipeline.ClipSpec(frames, size, stride, padding),
+            seed=seed,
+            epoch=epoch,
+            skip=skip,
+            batch_size=batch_size,
+        )
+
+    def test_videos(self, *, size: int, stride: int = 1) -> tf.data.Dataset:
+        """The test videos, whole, in a fixed order.
+
+        Returns:
+            Frames float32 [N, size, size, 3] in [0, 1], the centre crop; label int32 []; name
+            string []. N differs from video to video.
+        """
+        return self._videos("test", size, stride)
+
+    def train_videos(self, *, size: int, stride: int = 1) -> tf.data.Dataset:
+        """The training videos in the form of `test_videos`, without any augmentation."""
+        return self._videos("train", size, stride)
+
+    def _videos(self, split: str, size: int, stride: int) -> tf.data.Dataset:
+        self._check_size(size)
+        _check_positive(stride=stride)
+        return pipeline.whole_videos(self._records[split], size=size, stride=stride)
+
+    def _check_size(self, size: int) -> None:
+        _check_positive(size=size)
+        if size > min(self._min_height, self._min_width):
+            raise UserError(
+                f"--size={size}: the smallest frames of {self.name} are {self._min_width}x"
+                f"{self._min_height} pixels; give a smaller crop or a larger --resize"
+            )
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise UserError(f"--{name}={number}: give a whole number from 1")

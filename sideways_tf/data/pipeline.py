@@ -1,0 +1,145 @@
+"""Stored examples -> clips [K, B, H, W, 3]: read, sample, decode, crop, flip, batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from sideways_tf.data.augment import centre_window, random_flip, random_window
+from sideways_tf.data.records import RecordIndex, read_record
+from sideways_tf.data.sampling import clip_indices, clip_start
+
+# One batch is computed on, one is ready, one is being made.
+PREFETCHED_BATCHES = 2
+
+Example = dict[str, tf.Tensor]
+"""`video`: JPEG strings [N]; `label`: int64 []; `name`: string []."""
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """How a clip is cut out of a video: K frames, crop size in pixels, stride, padding."""
+
+    frames: int
+    size: int
+    stride: int = 1
+    padding: str = "torus"
+
+
+def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation of the examples in one epoch, int64 [num_examples]."""
+    return np.random.default_rng([seed, epoch]).permutation(num_examples)
+
+
+def draw_seed(seed: int, epoch: int, name: tf.Tensor) -> tf.Tensor:
+    """Seed of an example's draws, int32 [2]: of the run, the epoch and the example's name alone."""
+    run = tf.random.experimental.stateless_fold_in([seed, 0], epoch)
+    return tf.random.experimental.stateless_fold_in(
+        run, tf.strings.to_hash_bucket_fast(name, 2**31 - 1)
+    )
+
+
+def parse_example(record: tf.Tensor) -> Example:
+    """Reads a stored example without decoding a frame.
+
+    TFDS's own parser would run a loop over all frames of the video, sampled or not.
+    """
+    features = {
+        "video": tf.io.RaggedFeature(tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+        "name": tf.io.FixedLenFeature([], tf.string),
+    }
+    return tf.io.parse_single_example(record, features)
+
+
+def decode_frames(jpegs: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
+    """Phases *decode* and *crop*: JPEG strings [K] -> uint8 [K, size, size, 3] inside `window`."""
+    return tf.map_fn(
+        lambda jpeg: tf.io.decode_and_crop_jpeg(
+            jpeg, window, channels=3, dct_method="INTEGER_ACCURATE"
+        ),
+        jpegs,
+        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
+    )
+
+
+def make_clip(example: Example, spec: ClipSpec, seed: tf.Tensor) -> tf.Tensor:
+    """Phases *sample* to *flip* of one example: uint8 [K, size, size, 3]."""
+    start_seed, crop_seed, flip_seed = tf.unstack(
+        tf.random.experimental.stateless_split(seed, 3), num=3
+    )
+    video = example["video"]
+    num_frames = tf.size(video)
+    start = clip_start(num_frames, spec.frames * spec.stride, start_seed)
+    indices = clip_indices(num_frames, start, spec.frames, spec.stride, spec.padding)
+    height, width = _frame_size(video)
+    window = random_window(height, width, spec.size, crop_seed)
+    clip = decode_frames(tf.gather(video, indices), window, spec.size)
+    return random_flip(clip, flip_seed)
+
+
+def train_batches(
+    records: RecordIndex,
+    spec: ClipSpec,
+    *,
+    seed: int,
+    epoch: int,
+    skip: int,
+    batch_size: int,
+) -> tf.data.Dataset:
+    """One epoch of clips float32 [K, B, size, size, 3] in [0, 1] and labels int32 [B].
+
+    Every draw is a function of (seed, epoch, example), so an epoch repeats bit for bit, and from
+    batch `skip` on equals the whole epoch from there on.
+    """
+
+    def example_clip(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = parse_example(read_record(*location))
+        seeds = draw_seed(seed, epoch, example["name"])
+        return make_clip(example, spec, seeds), tf.cast(example["label"], tf.int32)
+
+    def time_major(clips: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return to_unit_range(tf.transpose(clips, [1, 0, 2, 3, 4])), labels
+
+    order = epoch_order(len(records), seed, epoch)[skip * batch_size :]
+    clips = (
+        records.take(order)
+        .dataset()
+        .map(example_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    )
+    batches = clips.batch(batch_size, drop_remainder=True).map(time_major)
+    return batches.prefetch(PREFETCHED_BATCHES)
+
+
+def whole_videos(records: RecordIndex, *, size: int, stride: int) -> tf.data.Dataset:
+    """All videos in stored order: frames float32 [N, size, size, 3] in [0, 1], label, name.
+
+    The crop is the centre's; of the frames every stride-th is kept, from the first.
+    """
+
+    def example_video(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        example = parse_example(read_record(*location))
+        height, width = _frame_size(example["video"])
+        jpegs = example["video"][::stride]
+        frames = decode_frames(jpegs, centre_window(height, width, size), size)
+        return (
+            to_unit_range(frames),
+            tf.cast(example["label"], tf.int32),
+            example["name"],
+        )
+
+    videos = records.dataset().map(
+        example_video, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return videos.prefetch(PREFETCHED_BATCHES)
+
+
+def to_unit_range(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 in [0, 255] -> float32 in [0, 1]."""
+    return tf.cast(pixels, tf.float32) / 255.0
+
+
+def _frame_size(jpegs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Height and width, int32 []; all frames of a video have one size."""
+    shape = tf.io.extract_jpeg_shape(jpegs[0])
+    return shape[0], shape[1]

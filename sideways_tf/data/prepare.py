@@ -1,0 +1,165 @@
+"""Opens a data set by name; prepares it once where that has not been done."""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from absl import logging
+from tqdm import tqdm
+
+from sideways_tf.data.dataset import VideoDataset
+from sideways_tf.data.hmdb51 import Hmdb51
+from sideways_tf.data.moving_shapes import MovingShapes
+from sideways_tf.data.ucf101 import Ucf101
+from sideways_tf.data.video_builder import SHORTER_SIDE, VideoBuilder, VideoConfig
+from sideways_tf.errors import UserError
+
+_BUILDERS: dict[str, type[VideoBuilder]] = {
+    builder.name: builder for builder in (MovingShapes, Ucf101, Hmdb51)
+}
+DATASETS = tuple(_BUILDERS)
+
+
+def open_dataset(
+    name: str,
+    *,
+    data_dir: str | None = None,
+    cache_dir: str = "~/.cache/sideways_tf",
+    split: int = 1,
+    resize: int = SHORTER_SIDE,
+    allow_missing_videos: bool = False,
+    strict: bool = False,
+) -> VideoDataset:
+    """Opens a data set for training and evaluation.
+
+    Args:
+        name: one of `DATASETS`.
+        data_dir: a folder with the prepared set in TFDS layout (`ucf101/split1_128/1.0.0` below
+            it), used as it is; or one with the official unpacked layout, prepared once into
+            `cache_dir`. `moving_shapes` needs none.
+        cache_dir: where prepared sets are kept.
+        split: number of the official split.
+        resize: shorter side of the stored frames, in pixels.
+        allow_missing_videos: whether videos that the split lists name may be absent.
+        strict: whether one unreadable video is an error; else up to 5 % are left out, by name.
+
+    Raises:
+        UserError: the data set cannot be had, in one line with the remedy.
+    """
+    if name not in _BUILDERS:
+        raise UserError(
+            f"--dataset={name}: no such data set; give one of {', '.join(DATASETS)}"
+        )
+    if resize < 1:
+        raise UserError(f"--resize={resize}: give the shorter side in pixels, from 1")
+    cls = _BUILDERS[name]
+    config = cls.config_for(split, resize)
+    with _quiet_tfds():
+        prepared = None if data_dir is None else Path(data_dir).expanduser()
+        if prepared is None or not cls(data_dir=prepared, config=config).is_prepared():
+            source_dir = _find_source(cls, data_dir, config)
+            fingerprint = _fingerprint(source_dir, cls, allow_missing_videos)
+            prepared = Path(cache_dir).expanduser() / f"{name}-{fingerprint}"
+            prepare(
+                cls(
+                    data_dir=prepared,
+                    config=config,
+                    source_dir=source_dir,
+                    allow_missing_videos=allow_missing_videos,
+                    strict=strict,
+                )
+            )
+        dataset = VideoDataset(cls(data_dir=prepared, config=config))
+    if strict and dataset.failures:
+        video, reason = dataset.failures[0]
+        raise UserError(
+            f"--strict_data: {len(dataset.failures)} videos of {name} were left out, the first is "
+            f"{video}: {reason}; replace these files"
+        )
+    return dataset
+
+
+def prepare(builder: VideoBuilder) -> None:
+    """Runs the builder's preparation unless it is done.
+
+    Nothing half-written can be taken for whole: TFDS renames its folder at the very end. Of two
+    processes that want the same data set one waits for the other.
+    """
+    root = Path(builder.data_dir_root)
+    root.mkdir(parents=True, exist_ok=True)
+    with _lock(root / f".{builder.name}.lock"):
+        target = Path(builder.data_dir)
+        if target.exists():
+            return
+        for left in target.parent.glob(f"{target.name}.incomplete*"):
+            shutil.rmtree(left)
+        builder.download_and_prepare()
+    for video, reason in builder.info.metadata["failures"]:
+        tqdm.write(f"{builder.name}: left out {video}: {reason}", file=sys.stderr)
+
+
+def _find_source(
+    cls: type[VideoBuilder], data_dir: str | None, config: VideoConfig
+) -> Path | None:
+    """The root of the official unpacked layout; None for a data set that is drawn."""
+    if not cls.LAYOUT:
+        return None
+    if data_dir is None:
+        raise UserError(f"--dataset={cls.name} needs --data_dir: {cls.how_to_get()}")
+    root = Path(data_dir).expanduser()
+    for pattern in cls.LAYOUT:
+        folder = root / pattern.split("/")[0]
+        if not folder.is_dir():
+            prepared = sorted(path.name for path in (root / cls.name).glob("*_*"))
+            found = f" (prepared there: {', '.join(prepared)})" if prepared else ""
+            raise UserError(
+                f"--data_dir={data_dir}: neither {cls.name}/{config.name} nor {folder.name} is "
+                f"there{found}; {cls.how_to_get()}"
+            )
+    return root
+
+
+def _fingerprint(
+    source_dir: Path | None, cls: type[VideoBuilder], allow_missing_videos: bool
+) -> str:
+    """Names a source: relative paths and sizes of the videos, contents of the split lists."""
+    digest = hashlib.sha256(f"{cls.VERSION} {allow_missing_videos}".encode())
+    for pattern in cls.LAYOUT if source_dir is not None else ():
+        assert source_dir is not None
+        for path in sorted(
+            source_dir.glob(pattern.replace("<Class>", "*").replace("<class>", "*"))
+        ):
+            digest.update(os.fsencode(f"\n{path.relative_to(source_dir)} "))
+            if path.suffix == ".txt":
+                digest.update(path.read_bytes())
+            else:
+                digest.update(str(path.stat().st_size).encode())
+    return digest.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """Our progress bars replace TFDS's bars, announcements and remarks about custom configs."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.display_progress_bar(False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.display_progress_bar(True)
+        logging.set_verbosity(verbosity)
