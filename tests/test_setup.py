@@ -54,6 +54,7 @@ class Checkout:
             "PATH": str(self.bin),
             "HOME": str(self.root),
             "PIP_CONFIG_FILE": "/dev/null",
+            "PIP_TIMEOUT": "300",  # longer than any test waits: pip must not end by itself
         }
         return subprocess.Popen(
             [str(self.bin / "bash"), str(self.script), *arguments],
