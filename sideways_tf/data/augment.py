@@ -3,9 +3,7 @@
 import tensorflow as tf
 
 
-def random_window(
-    height: tf.Tensor, width: tf.Tensor, size: int, seed: tf.Tensor
-) -> tf.Tensor:
+def random_window(height: tf.Tensor, width: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
     """A square window that lies in the frame, every place equally likely.
 
     Args:
@@ -16,9 +14,7 @@ def random_window(
     Returns:
         int32 [4]: top, left, size, size.
     """
-    top_seed, left_seed = tf.unstack(
-        tf.random.experimental.stateless_split(seed, 2), num=2
-    )
+    top_seed, left_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2), num=2)
     top = tf.random.stateless_uniform([], top_seed, 0, height - size + 1, tf.int32)
     left = tf.random.stateless_uniform([], left_seed, 0, width - size + 1, tf.int32)
     return tf.stack([top, left, size, size])

@@ -24,15 +24,11 @@ class VideoDataset:
         self.name: str = builder.name
         self.class_names: list[str] = list(builder.info.features["label"].names)
         facts = builder.info.metadata
-        self.failures: list[tuple[str, str]] = [
-            (name, why) for name, why in facts["failures"]
-        ]
+        self.failures: list[tuple[str, str]] = [(name, why) for name, why in facts["failures"]]
         self._min_height: int = facts["min_height"]
         self._min_width: int = facts["min_width"]
         self._records: dict[str, RecordIndex] = {
-            split: index_records(
-                [str(path) for path in builder.info.splits[split].filepaths]
-            )
+            split: index_records([str(path) for path in builder.info.splits[split].filepaths])
             for split in ("train", "test")
         }
         self.num_train = len(self._records["train"])

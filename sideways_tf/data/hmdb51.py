@@ -12,7 +12,7 @@ brush_hair cartwheel catch chew clap climb climb_stairs dive draw_sword dribble 
 fall_floor fencing flic_flac golf handstand hit hug jump kick kick_ball kiss laugh pick pour
 pullup punch push pushup ride_bike ride_horse run shake_hands shoot_ball shoot_bow shoot_gun sit
 situp smile smoke somersault stand swing_baseball sword sword_exercise talk throw turn walk wave
-""".split()
+"""
 
 _TRAIN, _TEST, _UNUSED = "1", "2", "0"
 
@@ -20,15 +20,13 @@ _TRAIN, _TEST, _UNUSED = "1", "2", "0"
 class Hmdb51(VideoBuilder):
     """HMDB51 from `hmdb51_org/<class>/*.avi` and `testTrainMulti_7030_splits/`."""
 
-    CLASS_NAMES: ClassVar = tuple(_CLASS_NAMES)
+    CLASS_NAMES: ClassVar = tuple(_CLASS_NAMES.split())
     LAYOUT: ClassVar = ("hmdb51_org/<class>/*.avi", "testTrainMulti_7030_splits/*.txt")
     WHERE_TO_GET: ClassVar = (
         "hmdb51_org.rar and test_train_splits.rar from the HMDB51 page of the Serre Lab, "
         "serre-lab.clps.brown.edu"
     )
-    DESCRIPTION: ClassVar = (
-        "51 human actions in clips from films and the web, 240 pixels high."
-    )
+    DESCRIPTION: ClassVar = "51 human actions in clips from films and the web, 240 pixels high."
     HOMEPAGE: ClassVar = (
         "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/"
     )
@@ -37,9 +35,7 @@ class Hmdb51(VideoBuilder):
   author={Kuehne, Hildegard and Jhuang, Hueihan and Garrote, Estibaliz and Poggio, Tomaso
     and Serre, Thomas},
   booktitle={International Conference on Computer Vision}, year={2011}}"""
-    LICENSE: ClassVar = (
-        "Creative Commons Attribution 4.0 International, by the data set's page."
-    )
+    LICENSE: ClassVar = "Creative Commons Attribution 4.0 International, by the data set's page."
     MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar = f"Unpack into manual_dir: {WHERE_TO_GET}."
 
     def list_videos(self, source_dir: Path | None) -> Listing:
@@ -67,15 +63,11 @@ class Hmdb51(VideoBuilder):
         if not path.is_file():
             raise UserError(f"{path}: no such split list; {self.how_to_get()}")
         tags: dict[str, str] = {}
-        for line in path.read_text(
-            encoding="utf-8", errors="surrogateescape"
-        ).splitlines():
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             if not line.strip():
                 continue
             name, _, tag = line.strip().rpartition(" ")
             if tag not in (_TRAIN, _TEST, _UNUSED) or not name:
-                raise UserError(
-                    f"{path}: {line!r} is not `name.avi` and 0, 1 or 2; get it anew"
-                )
+                raise UserError(f"{path}: {line!r} is not `name.avi` and 0, 1 or 2; get it anew")
             tags[name.strip()] = tag
         return tags

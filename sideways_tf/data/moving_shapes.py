@@ -41,7 +41,7 @@ def _crescent() -> np.ndarray:
     return np.concatenate(
         [
             np.stack([np.cos(outer), np.sin(outer)], axis=1),
-            np.stack([0.3 + np.cos(inner), 0.83 * np.sin(inner)], axis=1),
+            np.stack([0.45 + np.cos(inner), 0.8 * np.sin(inner)], axis=1),
         ]
     )
 
@@ -92,19 +92,17 @@ def draw_video(name: str, label: str, height: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng([_SEED, *name.encode()])
     width = round(height * _ASPECT)
     background = _background(rng, height, width)
-    colour, drift = _contrasting(rng, background.mean(axis=(0, 1)))
-    radius = height * rng.uniform(0.2, 0.3)
-    angle, turn = rng.uniform(0, 2 * np.pi), rng.uniform(-0.04, 0.04)
+    colour, drift = _bright(rng)
+    radius = height * rng.uniform(0.25, 0.36)
+    angle, turn = rng.uniform(-0.4, 0.4), rng.uniform(-0.01, 0.01)
     # Two slow oscillations about the middle keep the shape inside most crops.
     phase, speed = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.04, 0.12, 2)
-    reach = height * rng.uniform(0.05, 0.15, 2)
+    reach = height * rng.uniform(0.04, 0.12, 2)
     outlines = _OUTLINES[label]()
     for frame in range(NUM_FRAMES):
         centre = np.array([width, height]) / 2 + reach * np.sin(phase + speed * frame)
         turned = angle + turn * frame
-        rotation = np.array(
-            [[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]]
-        )
+        rotation = np.array([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])
         mask = _fill(
             [centre + radius * outline @ rotation for outline in outlines],
             height,
@@ -116,31 +114,21 @@ def draw_video(name: str, label: str, height: int) -> Iterator[np.ndarray]:
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Soft blotches of a random colour, float32 [height, width, 3] in [0, 255]."""
-    base = rng.uniform(40, 215, 3)
-    coarse = base + rng.uniform(-40, 40, (4, 5, 3))
-    soft = cv2.resize(
-        coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    grain = rng.normal(0, 4, (height, width, 1)).astype(np.float32)
-    return np.clip(soft + grain, 0, 255)
+    """Dark soft blotches, float32 [height, width, 3] in [0, 90]."""
+    coarse = rng.uniform(10, 50, 3) + rng.uniform(0, 30, (4, 5, 3))
+    soft = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    grain = rng.normal(0, 3, (height, width, 1)).astype(np.float32)
+    return np.clip(soft + grain, 0, 90)
 
 
-def _contrasting(
-    rng: np.random.Generator, mean: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A colour far from the background's mean, and how far it drifts; float64 [3] each."""
-    while True:
-        colour = rng.uniform(20, 235, 3)
-        if np.linalg.norm(colour - mean) > 110:
-            return colour, rng.uniform(-20, 20, 3)
+def _bright(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A colour brighter than any background, and how far it drifts; float64 [3] each."""
+    return rng.uniform(170, 235, 3), rng.uniform(-20, 20, 3)
 
 
 def _fill(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
     """What lies in an odd number of `outlines` (pixels, x and y): float32 [height, width, 1]."""
     mask = np.zeros((height, width), np.uint8)
-    corners = [
-        np.rint(outline * 2**_SUBPIXEL_BITS).astype(np.int32) for outline in outlines
-    ]
-    cv2.fillPoly(mask, corners, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    corners = [np.rint(outline * 2**_SUBPIXEL_BITS).astype(np.int32) for outline in outlines]
+    cv2.fillPoly(mask, corners, (255,), cv2.LINE_AA, _SUBPIXEL_BITS)
     return mask[:, :, None].astype(np.float32) / 255

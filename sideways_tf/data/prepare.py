@@ -54,9 +54,7 @@ def open_dataset(
         UserError: the data set cannot be had, in one line with the remedy.
     """
     if name not in _BUILDERS:
-        raise UserError(
-            f"--dataset={name}: no such data set; give one of {', '.join(DATASETS)}"
-        )
+        raise UserError(f"--dataset={name}: no such data set; give one of {', '.join(DATASETS)}")
     if resize < 1:
         raise UserError(f"--resize={resize}: give the shorter side in pixels, from 1")
     cls = _BUILDERS[name]
@@ -105,9 +103,7 @@ def prepare(builder: VideoBuilder) -> None:
         tqdm.write(f"{builder.name}: left out {video}: {reason}", file=sys.stderr)
 
 
-def _find_source(
-    cls: type[VideoBuilder], data_dir: str | None, config: VideoConfig
-) -> Path | None:
+def _find_source(cls: type[VideoBuilder], data_dir: str | None, config: VideoConfig) -> Path | None:
     """The root of the official unpacked layout; None for a data set that is drawn."""
     if not cls.LAYOUT:
         return None

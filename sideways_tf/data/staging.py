@@ -55,9 +55,7 @@ class Staging:
             ends = np.cumsum(staged["sizes"])
             height, width = (int(side) for side in staged["frame"])
         starts = np.concatenate([[0], ends[:-1]])
-        return Decoded(
-            [data[a:b] for a, b in zip(starts, ends, strict=True)], height, width
-        )
+        return Decoded([data[a:b] for a, b in zip(starts, ends, strict=True)], height, width)
 
     def decode(self, video: Video, read: FrameReader) -> None:
         """Decodes, resizes and stores one video, unless an earlier run has done it.
@@ -94,9 +92,7 @@ class Staging:
             waiting = {pool.submit(self.decode, video, read): video for video in videos}
             try:
                 done = as_completed(waiting)
-                for future in tqdm(
-                    done, description, len(videos), unit=" videos", leave=False
-                ):
+                for future in tqdm(done, description, len(videos), unit=" videos", leave=False):
                     try:
                         future.result()
                     except VideoError as error:
@@ -104,9 +100,7 @@ class Staging:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return {
-            video.name: reasons[video.name] for video in videos if video.name in reasons
-        }
+        return {video.name: reasons[video.name] for video in videos if video.name in reasons}
 
     def load_all(self, videos: Iterable[Video]) -> Iterator[tuple[Video, Decoded]]:
         """Reads videos one by one."""
@@ -115,9 +109,7 @@ class Staging:
                 yield video, self.load(video)
             except (zipfile.BadZipFile, ValueError, EOFError) as error:
                 self._file(video).unlink()
-                raise OSError(
-                    f"{self._file(video)} is damaged and was removed"
-                ) from error
+                raise OSError(f"{self._file(video)} is damaged and was removed") from error
 
     def _file(self, video: Video) -> Path:
         identity = [video.name, str(self._shorter_side)]
@@ -128,9 +120,7 @@ class Staging:
                 str(status.st_size),
                 str(status.st_mtime_ns),
             ]
-        digest = hashlib.sha256(
-            "\n".join(identity).encode("utf-8", "surrogateescape")
-        ).hexdigest()
+        digest = hashlib.sha256("\n".join(identity).encode("utf-8", "surrogateescape")).hexdigest()
         return self._folder / f"{digest[:32]}.npz"
 
 
@@ -140,9 +130,7 @@ def _encode(frames: Iterable[np.ndarray], shorter_side: int | None) -> Decoded:
     for frame in frames:
         resized = resize_shorter_side(frame, shorter_side)
         if jpegs and resized.shape != shape:
-            raise VideoError(
-                f"frame {len(jpegs) + 1} is of another size than the first"
-            )
+            raise VideoError(f"frame {len(jpegs) + 1} is of another size than the first")
         shape = resized.shape
         jpegs.append(encode_jpeg(resized))
     return Decoded(jpegs, shape[0], shape[1])

@@ -25,21 +25,19 @@ Punch PushUps Rafting RockClimbingIndoor RopeClimbing Rowing SalsaSpin ShavingBe
 SkateBoarding Skiing Skijet SkyDiving SoccerJuggling SoccerPenalty StillRings SumoWrestling
 Surfing Swing TableTennisShot TaiChi TennisSwing ThrowDiscus TrampolineJumping Typing UnevenBars
 VolleyballSpiking WalkingWithDog WallPushups WritingOnBoard YoYo
-""".split()
+"""
 
 
-class Ucf101(VideoBuilder, skip_registration=True):
+class Ucf101(VideoBuilder, skip_registration=True):  # type: ignore[call-arg]
     """UCF101 from `UCF-101/<Class>/*.avi` and `ucfTrainTestlist/`."""
 
-    CLASS_NAMES: ClassVar = tuple(_CLASS_NAMES)
+    CLASS_NAMES: ClassVar = tuple(_CLASS_NAMES.split())
     LAYOUT: ClassVar = ("UCF-101/<Class>/*.avi", "ucfTrainTestlist/*.txt")
     WHERE_TO_GET: ClassVar = (
         "UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip from the UCF101 page of the "
         "Center for Research in Computer Vision, www.crcv.ucf.edu/data/UCF101.php"
     )
-    DESCRIPTION: ClassVar = (
-        "101 human actions in 13,320 clips from the web, 320x240 pixels."
-    )
+    DESCRIPTION: ClassVar = "101 human actions in 13,320 clips from the web, 320x240 pixels."
     HOMEPAGE: ClassVar = "https://www.crcv.ucf.edu/data/UCF101.php"
     CITATION: ClassVar = """@article{soomro2012ucf101,
   title={UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild},
@@ -54,9 +52,7 @@ class Ucf101(VideoBuilder, skip_registration=True):
     def list_videos(self, source_dir: Path | None) -> Listing:
         assert source_dir is not None
         lists, split = source_dir / "ucfTrainTestlist", self.builder_config.split
-        train, missing_train = _read_list(
-            source_dir, lists / f"trainlist{split:02d}.txt"
-        )
+        train, missing_train = _read_list(source_dir, lists / f"trainlist{split:02d}.txt")
         test, missing_test = _read_list(source_dir, lists / f"testlist{split:02d}.txt")
         return Listing(train, test, missing_train + missing_test)
 
@@ -73,9 +69,7 @@ def _read_list(source_dir: Path, path: Path) -> tuple[list[Video], list[str]]:
         name = line.split()[0]
         label = name.split("/")[0]
         if label not in Ucf101.CLASS_NAMES:
-            raise UserError(
-                f"{path}: {line.strip()!r} names no UCF101 class; get the list anew"
-            )
+            raise UserError(f"{path}: {line.strip()!r} names no UCF101 class; get the list anew")
         video = source_dir / "UCF-101" / name
         if video.is_file():
             videos[name] = Video(name, label, video)

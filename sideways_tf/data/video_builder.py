@@ -30,15 +30,14 @@ class VideoConfig(tfds.core.BuilderConfig):
     """
 
     name: str = ""
+    description: str | None = None
     split: int = 1
     shorter_side: int | None = SHORTER_SIDE
 
     def __post_init__(self) -> None:
         size = "as_is" if self.shorter_side is None else str(self.shorter_side)
         self.name = self.name or f"split{self.split}_{size}"
-        self.description = (
-            self.description or f"official split {self.split}, shorter side {size}"
-        )
+        self.description = self.description or f"official split {self.split}, shorter side {size}"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Listing:
     missing: list[str] = field(default_factory=list)
 
 
-class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A video data set in TFDS form.
 
     Features of an example: `video`, JPEG frames, uint8 [N, H, W, 3] RGB; `label`, int64 [], the
@@ -158,9 +157,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             min_width=2**31,
         )
         return {
-            split: self._generate_examples(
-                staging, [v for v in part if v.name not in failures]
-            )
+            split: self._generate_examples(staging, [v for v in part if v.name not in failures])
             for split, part in (("train", listing.train), ("test", listing.test))
         }
 
@@ -196,16 +193,10 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 )
 
     def _check_failures(self, failures: dict[str, str], count: int) -> None:
-        if not failures or (
-            not self._strict and len(failures) <= MAX_FAILED_SHARE * count
-        ):
+        if not failures or (not self._strict and len(failures) <= MAX_FAILED_SHARE * count):
             return
         name, reason = next(iter(failures.items()))
-        limit = (
-            "--strict_data allows none"
-            if self._strict
-            else f"over {MAX_FAILED_SHARE:.0%}"
-        )
+        limit = "--strict_data allows none" if self._strict else f"over {MAX_FAILED_SHARE:.0%}"
         raise UserError(
             f"{self.name}: {len(failures)} of {count} videos cannot be used ({limit}), the first "
             f"is {name}: {reason}; replace these files"
@@ -221,9 +212,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         splits = sorted({config.split for config in cls.BUILDER_CONFIGS})
         if split not in splits:
             known = ", ".join(map(str, splits))
-            raise UserError(
-                f"--split={split}: {cls.name} has {known}; give one of these"
-            )
+            raise UserError(f"--split={split}: {cls.name} has {known}; give one of these")
         asked = VideoConfig(split=split, shorter_side=shorter_side)
         named = {config.name: config for config in cls.BUILDER_CONFIGS}
         return named.get(asked.name, asked)

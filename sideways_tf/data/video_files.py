@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-# At 95 the mean error of a real frame is about one grey level; 4:2:0 chroma is what the sources have.
+# The mean error of a real frame is about one grey level; 4:2:0 chroma is what the sources have.
 JPEG_QUALITY = 95
 
 
@@ -48,7 +48,7 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
 
 
 def resize_shorter_side(frame: np.ndarray, shorter_side: int | None) -> np.ndarray:
-    """Resizes uint8 [H, W, 3] so that min(H, W) = shorter_side, aspect kept; None keeps it as is."""
+    """Resizes uint8 [H, W, 3] to min(H, W) = shorter_side, aspect kept; None leaves it."""
     if shorter_side is None:
         return frame
     height, width = frame.shape[:2]
@@ -66,7 +66,5 @@ def encode_jpeg(frame: np.ndarray) -> bytes:
     bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     encoded, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not encoded:
-        raise VideoError(
-            f"a frame of {frame.shape[1]}x{frame.shape[0]} cannot be stored as JPEG"
-        )
+        raise VideoError(f"a frame of {frame.shape[1]}x{frame.shape[0]} cannot be stored as JPEG")
     return bytes(jpeg)
