@@ -50,8 +50,8 @@ class Config:
     frames: int = option(64, "data", "K, contiguous frames of a clip", low=1)
     stride: int = option(1, "data", "keep every so many-th frame, in frames", low=1)
     padding: str = option(
-        "torus", "data", "how a video shorter than a clip goes on: from its first frame (torus)",
-        choices=("torus",),
+        "torus", "data", "a video shorter than a clip goes on from its first frame, or stays at its last",
+        choices=("torus", "repeat_last"),
     )  # fmt: skip
     size: int = option(112, "data", "height and width of a crop, in pixels", low=8)
     resize: int = option(
@@ -63,9 +63,7 @@ class Config:
     strict_data: bool = option(False, "data", "fail at the first unreadable video")
 
     model: str = option("simple_cnn", "model", "the network", choices=("simple_cnn",))
-    algorithm: str = option(
-        "sideways", "model", "training algorithm", choices=("sideways", "bp")
-    )
+    algorithm: str = option("sideways", "model", "training algorithm", choices=("sideways", "bp"))
     engine: str = option(
         "auto", "model",
         "pipelined: a loop of computation steps, modules on their devices (bp: frame by frame); "
@@ -87,9 +85,7 @@ class Config:
     batch_size: int = option(8, "training", "B, clips in a batch", low=1)
     epochs: int = option(300, "training", "passes over the training videos", low=1)
     max_iterations: int = option(0, "training", "stop after so many updates; 0: no limit", low=0)
-    optimizer: str = option(
-        "adam", "training", "update rule", choices=("adam", "sgd", "momentum")
-    )
+    optimizer: str = option("adam", "training", "update rule", choices=("adam", "sgd", "momentum"))
     learning_rate: float = option(1e-4, "training", "initial learning rate", low=0.0)
     momentum: float = option(
         0.9, "training", "of --optimizer=momentum, in [0, 1]", low=0.0, high=1.0

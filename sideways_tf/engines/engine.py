@@ -73,10 +73,10 @@ class Engine(abc.ABC):
             self.specs = build_modules(self.modules, frame)
             self._prepare()
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> None:  # noqa: B027, most engines need nothing
         """What an engine needs beyond its modules' variables."""
 
-    def check_frames(self, frames: int) -> None:
+    def check_frames(self, frames: int) -> None:  # noqa: B027, BP takes any number
         """Raise UserError where `frames` (K) are too few."""
 
     @abc.abstractmethod

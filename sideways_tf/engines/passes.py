@@ -50,9 +50,7 @@ def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
     return Pass(module, tape, h_in, h_out)
 
 
-def backward(
-    run: Pass, above: tf.Tensor, first: bool
-) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor], tf.Tensor | None]:
     """Eqs. 3 and 4 (eqs. 1 and 2 in BP): the products of `above` with the module's Jacobians.
 
     Args:

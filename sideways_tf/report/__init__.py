@@ -1,0 +1,1 @@
+"""Metrics, TensorBoard tags and tables."""

@@ -1,0 +1,47 @@
+"""The learning rate of section 4.3: a linear warm-up, then drops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+class WarmUpThenDrops(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """`initial` * eta_t, where eta_t rises linearly from 0 to 1, then is divided by 10 at drops.
+
+    Args:
+      initial: the value after the warm-up; or, for weight decay that follows eta_t, its
+        coefficient.
+      iterations_per_epoch: updates in an epoch.
+      warmup_epochs: eta is n / (warmup_epochs * iterations_per_epoch) at iteration n, counted
+        from 0, until it reaches 1.
+      drop_epochs: eta is divided by 10 from the first iteration of each of these epochs, counted
+        from 0.
+    """
+
+    def __init__(
+        self,
+        initial: float,
+        iterations_per_epoch: int,
+        warmup_epochs: float = 5.0,
+        drop_epochs: Sequence[int] = (100, 200),
+    ):
+        self.initial = initial
+        self.iterations_per_epoch = iterations_per_epoch
+        self.warmup_epochs = warmup_epochs
+        self.drop_epochs = tuple(drop_epochs)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The value at iteration `step` (from 0), float32 []."""
+        step = tf.cast(step, tf.float32)
+        warmup = self.warmup_epochs * self.iterations_per_epoch
+        eta = tf.minimum(1.0, step / warmup) if warmup else tf.constant(1.0)
+        for epoch in self.drop_epochs:
+            dropped = step >= float(epoch * self.iterations_per_epoch)
+            eta = tf.where(dropped, eta / 10.0, eta)
+        return self.initial * eta
+
+    def get_config(self) -> dict:
+        names = ("initial", "iterations_per_epoch", "warmup_epochs", "drop_epochs")
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,110 @@
+"""From a configuration to everything a run is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from sideways_tf.config import Config
+from sideways_tf.data import VideoDataset, open_dataset
+from sideways_tf.engines import make_engine, placement
+from sideways_tf.errors import UserError
+from sideways_tf.models import SidewaysBlock, simple_cnn
+from sideways_tf.training.learning_rate import WarmUpThenDrops
+from sideways_tf.training.optimizers import make_optimizer
+from sideways_tf.training.update import Optimizer, Update
+
+
+def start_tensorflow(config: Config) -> None:
+    """Devices and determinism; before anything else touches TensorFlow.
+
+    With deterministic kernels a run that was stopped and continued has, bit for bit, the weights
+    of an unbroken one.
+    """
+    placement.split_cpu(config.logical_cpus)
+    if config.workers:
+        placement.connect_workers(config.workers)
+    tf.keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
+    """The layers of --model, one for each module."""
+    return {"simple_cnn": simple_cnn}[config.model](num_classes)
+
+
+def load_dataset(config: Config) -> VideoDataset:
+    """The data set of the configuration, prepared first where it was not yet."""
+    return open_dataset(
+        config.dataset,
+        data_dir=config.data_dir or None,
+        cache_dir=os.path.expanduser(config.cache_dir),
+        split=config.split,
+        resize=config.shorter_side,
+        allow_missing_videos=config.allow_missing_videos,
+        strict=config.strict_data,
+    )
+
+
+def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
+    """The modules, each on its device, not yet built."""
+    layers = make_layers(config, num_classes)
+    config.check(len(layers))
+    devices = placement.spread(len(layers), placement.find_devices(config.devices))
+    if config.engine == "time_shifted" and len(set(devices)) > 1:
+        raise UserError(
+            f"--engine=time_shifted runs on one device, --devices={config.devices} names "
+            f"{len(set(devices))}: name one, or use --engine=pipelined"
+        )
+    return [SidewaysBlock(x, device) for x, device in zip(layers, devices, strict=True)]
+
+
+def iterations_per_epoch(config: Config, dataset: VideoDataset) -> int:
+    """Full batches in an epoch."""
+    return dataset.num_train // config.batch_size
+
+
+def schedule(config: Config, initial: float, per_epoch: int) -> WarmUpThenDrops:
+    """The learning-rate schedule of the configuration, scaled to `initial`."""
+    return WarmUpThenDrops(initial, per_epoch, config.warmup_epochs, config.drop_epochs)
+
+
+def optimizer_maker(config: Config, per_epoch: int) -> Callable[[], Optimizer]:
+    """Makes the optimizer of one module."""
+
+    def make() -> Optimizer:
+        return make_optimizer(
+            config.optimizer,
+            schedule(config, config.learning_rate, per_epoch),
+            schedule(config, config.weight_decay, per_epoch),
+            config.momentum,
+        )
+
+    return make
+
+
+def make_update(config: Config, dataset: VideoDataset) -> Update:
+    """Engine and optimizers, built and traced, so that all variables exist."""
+    per_epoch = iterations_per_epoch(config, dataset)
+    engine = make_engine(
+        config.algorithm,
+        make_modules(config, len(dataset.class_names)),
+        tf.nn.sparse_softmax_cross_entropy_with_logits,
+        config.engine,
+    )
+    frame = [config.batch_size, config.size, config.size, 3]
+    engine.build(tf.TensorSpec(frame, tf.float32))
+    update = Update(
+        engine,
+        optimizer_maker(config, per_epoch),
+        config.clip_value,
+        config.seed,
+        window=per_epoch,
+    )
+    update.__call__.get_concrete_function(
+        tf.TensorSpec([config.frames, *frame], tf.float32),
+        tf.TensorSpec([config.batch_size], tf.int32),
+    )
+    return update
