@@ -127,6 +127,16 @@ def test_a_failed_install_shows_pips_error_and_leaves_nothing(checkout: Checkout
     assert not checkout.venv.exists()
 
 
+def test_a_failed_venv_shows_the_error_and_leaves_nothing(checkout: Checkout) -> None:
+    checkout.add_command(
+        "python3.11", "case $* in *-m*) echo disk full >&2; : >.venv; exit 3 ;; esac; echo 3.11.2"
+    )
+    status, _, errors = checkout.run()
+    assert status == 1
+    assert errors == "disk full\nsetup: python3.11 could not make .venv; its words are above\n"
+    assert not checkout.venv.exists()
+
+
 def test_an_interrupt_ends_pip_and_leaves_nothing(checkout: Checkout) -> None:
     checkout.add_real_python("python3")
     with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, never answers

@@ -73,7 +73,10 @@ install_requirements() {
 }
 
 remove_incomplete() {
-  [ -z "${pip:-}" ] || kill "$pip" 2>/dev/null && wait "$pip" 2>/dev/null || true
+  if [ -n "$pip" ]; then
+    kill "$pip" 2>/dev/null || true # it may have ended by itself
+    wait "$pip" 2>/dev/null || true
+  fi
   rm -rf "$venv"
 }
 
@@ -90,12 +93,13 @@ else
   [ -n "$python" ] || command -v uv >/dev/null || die "${faults:-no Python found; }$needed"
 fi
 
+pip=''
 trap remove_incomplete EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 rm -rf "$venv"
 echo "Making $venv with ${python:-a Python 3.11 from uv}: 2.3 GB on disk, a few minutes"
-make_venv
+make_venv || die "${python:-uv} could not make $venv; its words are above"
 install_requirements
 cp requirements.txt "$stamp"
 trap - EXIT
