@@ -27,7 +27,7 @@ fault_of() {
     3.10.* | 3.11.*) ;;
     *) echo "$1 is Python $version"; return ;;
   esac
-  "$1" -c 'import ensurepip, venv' 2>/dev/null ||
+  "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
     echo "$1 lacks venv (on Debian or Ubuntu: apt-get install python${version%.*}-venv)"
 }
 
