@@ -62,18 +62,33 @@ class Config:
     )
     strict_data: bool = option(False, "data", "fail at the first unreadable video")
 
-    model: str = option("simple_cnn", "model", "the network", choices=("simple_cnn",))
+    model: str = option("simple_cnn", "model", "the network", choices=("simple_cnn", "vgg8"))
+    dropout: float = option(
+        0.0, "model", "rate in the hidden linear modules of vgg8, in [0, 0.99]", low=0.0, high=0.99
+    )
     algorithm: str = option("sideways", "model", "training algorithm", choices=("sideways", "bp"))
     engine: str = option(
         "auto", "model",
         "pipelined: a loop of computation steps, modules on their devices (bp: frame by frame); "
-        "time_shifted: all frames at once, one device (bp: batched); auto: by number of devices",
-        choices=("auto", "pipelined", "time_shifted"),
+        "time_shifted: all frames at once, one device (bp: batched); gpipe: bp in a pipe that is "
+        "drained, exact; auto: by number of devices",
+        choices=("auto", "pipelined", "time_shifted", "gpipe"),
     )  # fmt: skip
     devices: str = option(
         "auto", "model",
         "TensorFlow devices for the modules, in order, comma-separated (GPU:0,GPU:1); "
-        "auto: all GPUs, else all CPUs",
+        "gpu: all GPUs; auto: all GPUs, else all CPUs",
+    )  # fmt: skip
+    placement: str = option(
+        "one_per_module", "model",
+        "one_per_module (neighbours share where devices are fewer), balanced (by measured times), "
+        "or a device for each module, comma-separated: its number in --devices, from 0, or name",
+    )  # fmt: skip
+    modules: int = option(
+        0, "model",
+        "N: cut the network into so many modules, even in operations; this changes D, hence what "
+        "Sideways computes; 0: the model's own",
+        low=0,
     )  # fmt: skip
     logical_cpus: int = option(
         1, "model", "split the CPU into so many devices, to try placements without GPUs", low=1

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from sideways_tf.engines.backprop import BatchedBackprop, FrameByFrameBackprop
 from sideways_tf.engines.engine import Engine, per_frame
+from sideways_tf.engines.gpipe import GPipeBackprop
 from sideways_tf.engines.passes import Episode, Loss
 from sideways_tf.engines.sideways import PipelinedSideways
 from sideways_tf.engines.time_shifted import TimeShiftedSideways
+from sideways_tf.errors import UserError
 from sideways_tf.models.block import SidewaysBlock
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "Engine",
     "Episode",
     "FrameByFrameBackprop",
+    "GPipeBackprop",
     "PipelinedSideways",
     "TimeShiftedSideways",
     "make_engine",
@@ -27,6 +30,7 @@ ENGINES = {
     ("sideways", "time_shifted"): TimeShiftedSideways,
     ("bp", "pipelined"): FrameByFrameBackprop,
     ("bp", "time_shifted"): BatchedBackprop,
+    ("bp", "gpipe"): GPipeBackprop,
 }
 
 
@@ -38,9 +42,15 @@ def make_engine(
     Args:
       algorithm: "sideways" or "bp".
       engine: "pipelined" runs every module on its own device (for BP: frame by frame, blocking);
-        "time_shifted" computes all frames at once on one device (for BP: batched); "auto" is
-        pipelined where the modules have several devices, else time-shifted.
+        "time_shifted" computes all frames at once on one device (for BP: batched); "gpipe", only
+        for BP, runs modules at once and drains the pipe; "auto" is pipelined where the modules
+        have several devices, else time-shifted.
     """
     if engine == "auto":
         engine = "pipelined" if len({module.device for module in modules}) > 1 else "time_shifted"
+    if (algorithm, engine) not in ENGINES:
+        raise UserError(
+            f"--engine={engine} computes exact gradients, --algorithm={algorithm} asks for others: "
+            "use --algorithm=bp, or --engine=pipelined"
+        )
     return ENGINES[algorithm, engine](modules, loss)

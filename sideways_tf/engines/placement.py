@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from sideways_tf.engines import balance
+from sideways_tf.engines.module_times import measure
 from sideways_tf.errors import UserError
 
 CONNECT_SECONDS = 5.0
@@ -55,8 +57,8 @@ def find_devices(wanted: str) -> list[str]:
     """Full names of the logical devices that `wanted` says.
 
     Args:
-      wanted: comma-separated device names, in the order of use; "auto" is all GPUs, else all
-        CPUs, remote ones before local ones.
+      wanted: comma-separated device names, in the order of use; "gpu" is all GPUs; "auto" is all
+        GPUs, else all CPUs, remote ones before local ones.
 
     Raises:
       UserError: naming the device that is not there and those that are.
@@ -68,6 +70,8 @@ def find_devices(wanted: str) -> list[str]:
             found = [name for name in remote or there if f"device:{kind}:" in name]
             if found:
                 return found
+    if wanted == "gpu":
+        return all_gpus(there)
     names = {_canonical(name): name for name in there}
     devices = []
     for name in (part.strip() for part in wanted.split(",")):
@@ -78,6 +82,17 @@ def find_devices(wanted: str) -> list[str]:
             )
         devices.append(names[_canonical(name)])
     return devices
+
+
+def all_gpus(there: Sequence[str]) -> list[str]:
+    """The GPUs among the device names `there`; at least one."""
+    found = [name for name in there if "device:GPU:" in name]
+    if not found:
+        raise UserError(
+            f"--devices=gpu: TensorFlow sees no GPU here, only {', '.join(there)}; install its "
+            "GPU libraries and driver, or choose CPU devices"
+        )
+    return found
 
 
 def _canonical(name: str) -> str:
@@ -91,10 +106,67 @@ def _canonical(name: str) -> str:
     return f"{(spec.device_type or '').upper()}:{spec.device_index}"
 
 
-def spread(modules: int, devices: Sequence[str]) -> list[str]:
-    """A device for each module: contiguous groups, as even as they go, in order.
+def place(
+    placement: str,
+    layers: Sequence[tf.keras.layers.Layer],
+    frame: tf.TensorSpec,
+    devices: Sequence[str],
+) -> list[str]:
+    """A device for each module. Which one changes speed and nothing else.
 
-    With more devices than modules the last ones stay free.
+    Args:
+      placement: "one_per_module"; "balanced"; or a list, as in `device_numbers`.
+      layers: one unbuilt Keras layer for each module.
+      frame: shape [B, ...] and dtype of a batch of frames, on which "balanced" measures.
+      devices: names of those that may be used, in order.
+    """
+
+    def seconds() -> list[float]:
+        return [times.both for times in measure(layers, frame, devices[0])]
+
+    return [devices[n] for n in device_numbers(placement, len(layers), devices, seconds)]
+
+
+def device_numbers(
+    placement: str,
+    modules: int,
+    devices: Sequence[str],
+    seconds: Callable[[], Sequence[float]],
+) -> list[int]:
+    """A place in `devices`, from 0, for each of `modules`.
+
+    Args:
+      placement: "one_per_module": module i on device i; with fewer devices neighbours share one,
+        as evenly in number as it goes. "balanced": contiguous groups with the smallest largest sum
+        of seconds. Else one entry for each module, comma-separated: a number from 0, in the order
+        of `devices`, or a device name.
+      seconds: gives each module's forward and backward time; only called for "balanced".
+
+    Raises:
+      UserError: if a list has the wrong length, or names a device that there is not.
     """
     used = min(modules, len(devices))
-    return [devices[i * used // modules] for i in range(modules)]
+    if placement == "one_per_module":
+        return [i * used // modules for i in range(modules)]
+    if placement == "balanced":
+        return balance.numbered(balance.cut(seconds(), used)) if used > 1 else [0] * modules
+    entries = [entry.strip() for entry in placement.split(",")]
+    if len(entries) != modules:
+        raise UserError(
+            f"--placement={placement} has {len(entries)} entries, the network has {modules} "
+            "modules: give one device for each, or one_per_module, or balanced"
+        )
+    return [_device_number(entry, devices) for entry in entries]
+
+
+def _device_number(entry: str, devices: Sequence[str]) -> int:
+    names = [_canonical(name) for name in devices]
+    number = int(entry) if entry.isdecimal() else -1
+    if _canonical(entry) in names:
+        number = names.index(_canonical(entry))
+    if not 0 <= number < len(devices):
+        raise UserError(
+            f"--placement: there is no device '{entry}'; there are {len(devices)}, from 0: "
+            f"{', '.join(names)}"
+        )
+    return number

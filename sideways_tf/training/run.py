@@ -11,7 +11,8 @@ from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset, open_dataset
 from sideways_tf.engines import make_engine, placement
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock, simple_cnn
+from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8
+from sideways_tf.models.regroup import regroup
 from sideways_tf.training.learning_rate import WarmUpThenDrops
 from sideways_tf.training.optimizers import make_optimizer
 from sideways_tf.training.update import Optimizer, Update
@@ -31,8 +32,22 @@ def start_tensorflow(config: Config) -> None:
 
 
 def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
-    """The layers of --model, one for each module."""
-    return {"simple_cnn": simple_cnn}[config.model](num_classes)
+    """The layers of --model, one for each module, as --modules cuts them."""
+    if config.model == "vgg8":
+        layers = vgg8(num_classes, config.dropout)
+    elif config.dropout:
+        raise UserError(
+            f"--dropout={config.dropout}: {config.model} has no hidden linear module; use "
+            "--model=vgg8, or no dropout"
+        )
+    else:
+        layers = simple_cnn(num_classes)
+    return regroup(layers, config.modules, frame_spec(config)) if config.modules else layers
+
+
+def frame_spec(config: Config) -> tf.TensorSpec:
+    """A batch of frames, [B, H, W, 3]."""
+    return tf.TensorSpec([config.batch_size, config.size, config.size, 3], tf.float32)
 
 
 def load_dataset(config: Config) -> VideoDataset:
@@ -52,11 +67,14 @@ def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
     """The modules, each on its device, not yet built."""
     layers = make_layers(config, num_classes)
     config.check(len(layers))
-    devices = placement.spread(len(layers), placement.find_devices(config.devices))
+    devices = placement.place(
+        config.placement, layers, frame_spec(config), placement.find_devices(config.devices)
+    )
     if config.engine == "time_shifted" and len(set(devices)) > 1:
         raise UserError(
-            f"--engine=time_shifted runs on one device, --devices={config.devices} names "
-            f"{len(set(devices))}: name one, or use --engine=pipelined"
+            f"--engine=time_shifted runs on one device, --devices={config.devices} and "
+            f"--placement={config.placement} take {len(set(devices))}: name one, or use "
+            "--engine=pipelined"
         )
     return [SidewaysBlock(x, device) for x, device in zip(layers, devices, strict=True)]
 
@@ -94,8 +112,8 @@ def make_update(config: Config, dataset: VideoDataset) -> Update:
         tf.nn.sparse_softmax_cross_entropy_with_logits,
         config.engine,
     )
-    frame = [config.batch_size, config.size, config.size, 3]
-    engine.build(tf.TensorSpec(frame, tf.float32))
+    frame = frame_spec(config)
+    engine.build(frame)
     update = Update(
         engine,
         optimizer_maker(config, per_epoch),
@@ -104,7 +122,7 @@ def make_update(config: Config, dataset: VideoDataset) -> Update:
         window=per_epoch,
     )
     update.__call__.get_concrete_function(
-        tf.TensorSpec([config.frames, *frame], tf.float32),
+        tf.TensorSpec([config.frames, *frame.shape], tf.float32),
         tf.TensorSpec([config.batch_size], tf.int32),
     )
     return update
