@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from sideways_tf.data.staging import Video
-from sideways_tf.data.video_builder import Listing, VideoBuilder
+from sideways_tf.data.listing import Listing, Video, read_lines
+from sideways_tf.data.video_builder import VideoBuilder
 from sideways_tf.errors import UserError
 
 _CLASS_NAMES = """
@@ -22,6 +22,10 @@ class Hmdb51(VideoBuilder):
 
     CLASS_NAMES: ClassVar = tuple(_CLASS_NAMES.split())
     LAYOUT: ClassVar = ("hmdb51_org/<class>/*.avi", "testTrainMulti_7030_splits/*.txt")
+    ARCHIVES: ClassVar = {
+        "hmdb51_org": ("hmdb51_org.rar",),
+        "testTrainMulti_7030_splits": ("test_train_splits.rar",),
+    }
     WHERE_TO_GET: ClassVar = (
         "hmdb51_org.rar and test_train_splits.rar from the HMDB51 page of the Serre Lab, "
         "serre-lab.clps.brown.edu"
@@ -36,38 +40,32 @@ class Hmdb51(VideoBuilder):
     and Serre, Thomas},
   booktitle={International Conference on Computer Vision}, year={2011}}"""
     LICENSE: ClassVar = "Creative Commons Attribution 4.0 International, by the data set's page."
-    MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar = f"Unpack into manual_dir: {WHERE_TO_GET}."
+    MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar = f"Put into manual_dir: {WHERE_TO_GET}."
 
     def list_videos(self, source_dir: Path | None) -> Listing:
         assert source_dir is not None
-        parts: dict[str, list[Video]] = {_TRAIN: [], _TEST: []}
-        missing: list[str] = []
+        folder = source_dir / "hmdb51_org"
+        listing = Listing()
         for label in self.CLASS_NAMES:
-            for name, tag in self._read_tags(source_dir, label).items():
-                if tag == _UNUSED:
-                    continue
-                path = source_dir / "hmdb51_org" / label / name
-                if path.is_file():
-                    parts[tag].append(Video(f"{label}/{name}", label, path))
-                else:
-                    missing.append(f"{label}/{name}")
-        return Listing(parts[_TRAIN], parts[_TEST], missing)
+            tagged = self._read_tags(source_dir, label)
+            for part, wanted in (("train", _TRAIN), ("test", _TEST)):
+                names = (name for name, tag in tagged if tag == wanted)
+                listing.add(
+                    part,
+                    (Video(f"{label}/{name}", label, folder / label / name) for name in names),
+                )
+            listing.unused.extend(f"{label}/{name}" for name, tag in tagged if tag == _UNUSED)
+        listing.find_unlisted(folder)
+        return listing
 
-    def _read_tags(self, source_dir: Path, label: str) -> dict[str, str]:
-        """Tag by file name, from lines `name.avi TAG `; names hold no blanks."""
-        lists, split = (
-            source_dir / "testTrainMulti_7030_splits",
-            self.builder_config.split,
-        )
+    def _read_tags(self, source_dir: Path, label: str) -> list[tuple[str, str]]:
+        """File names and tags, from lines `name.avi TAG `."""
+        lists, split = source_dir / "testTrainMulti_7030_splits", self.builder_config.split
         path = lists / f"{label}_test_split{split}.txt"
-        if not path.is_file():
-            raise UserError(f"{path}: no such split list; {self.how_to_get()}")
-        tags: dict[str, str] = {}
-        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-            if not line.strip():
-                continue
-            name, _, tag = line.strip().rpartition(" ")
+        tagged = []
+        for line in read_lines(path, self.how_to_get()):
+            name, _, tag = line.rpartition(" ")
             if tag not in (_TRAIN, _TEST, _UNUSED) or not name:
                 raise UserError(f"{path}: {line!r} is not `name.avi` and 0, 1 or 2; get it anew")
-            tags[name.strip()] = tag
-        return tags
+            tagged.append((name.strip(), tag))
+        return tagged

@@ -7,8 +7,8 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from sideways_tf.data.staging import Video
-from sideways_tf.data.video_builder import Listing, VideoBuilder, VideoConfig
+from sideways_tf.data.listing import Listing, Video
+from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
 
 NUM_TRAIN = 320
 NUM_TEST = 80

@@ -11,22 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sideways_tf.data.listing import Video
 from sideways_tf.data.video_files import VideoError, encode_jpeg, resize_shorter_side
-
-
-@dataclass(frozen=True)
-class Video:
-    """One video of a data set.
-
-    Attributes:
-        name: unique in its data set and stable between machines: `class/file.avi`.
-        label: one of the builder's class names.
-        path: where it lies; None where the builder draws it.
-    """
-
-    name: str
-    label: str
-    path: Path | None = None
 
 
 @dataclass(frozen=True)

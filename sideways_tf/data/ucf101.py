@@ -1,13 +1,14 @@
 """UCF101: 13,320 clips of 101 actions, three official splits."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import tensorflow_datasets.video  # noqa: F401 - registers the other `ucf101` before ours
 from tensorflow_datasets.core import registered
 
-from sideways_tf.data.staging import Video
-from sideways_tf.data.video_builder import Listing, VideoBuilder
+from sideways_tf.data.listing import Listing, Video, printable, read_lines
+from sideways_tf.data.video_builder import VideoBuilder
 from sideways_tf.errors import UserError
 
 # In the order of classInd.txt, which is not ASCII's.
@@ -33,6 +34,10 @@ class Ucf101(VideoBuilder, skip_registration=True):  # type: ignore[call-arg]
 
     CLASS_NAMES: ClassVar = tuple(_CLASS_NAMES.split())
     LAYOUT: ClassVar = ("UCF-101/<Class>/*.avi", "ucfTrainTestlist/*.txt")
+    ARCHIVES: ClassVar = {
+        "UCF-101": ("UCF101.rar",),
+        "ucfTrainTestlist": ("UCF101TrainTestSplits-RecognitionTask.zip",),
+    }
     WHERE_TO_GET: ClassVar = (
         "UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip from the UCF101 page of the "
         "Center for Research in Computer Vision, www.crcv.ucf.edu/data/UCF101.php"
@@ -47,35 +52,27 @@ class Ucf101(VideoBuilder, skip_registration=True):  # type: ignore[call-arg]
         "No licence is stated; the clips come from a public video site and remain their authors'. "
         "The page offers them for research."
     )
-    MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar = f"Unpack into manual_dir: {WHERE_TO_GET}."
+    MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar = f"Put into manual_dir: {WHERE_TO_GET}."
 
     def list_videos(self, source_dir: Path | None) -> Listing:
         assert source_dir is not None
-        lists, split = source_dir / "ucfTrainTestlist", self.builder_config.split
-        train, missing_train = _read_list(source_dir, lists / f"trainlist{split:02d}.txt")
-        test, missing_test = _read_list(source_dir, lists / f"testlist{split:02d}.txt")
-        return Listing(train, test, missing_train + missing_test)
+        listing = Listing()
+        for part in ("train", "test"):
+            path = (
+                source_dir / "ucfTrainTestlist" / f"{part}list{self.builder_config.split:02d}.txt"
+            )
+            listing.add(part, self._read(source_dir / "UCF-101", path))
+        listing.find_unlisted(source_dir / "UCF-101")
+        return listing
 
-
-def _read_list(source_dir: Path, path: Path) -> tuple[list[Video], list[str]]:
-    """Videos that are there, and names of those that are not, from `Class/name.avi [label]`."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such split list; {Ucf101.how_to_get()}")
-    videos: dict[str, Video] = {}
-    missing: dict[str, None] = {}
-    for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        if not line.strip():
-            continue
-        name = line.split()[0]
-        label = name.split("/")[0]
-        if label not in Ucf101.CLASS_NAMES:
-            raise UserError(f"{path}: {line.strip()!r} names no UCF101 class; get the list anew")
-        video = source_dir / "UCF-101" / name
-        if video.is_file():
-            videos[name] = Video(name, label, video)
-        else:
-            missing[name] = None
-    return list(videos.values()), list(missing)
+    def _read(self, folder: Path, path: Path) -> Iterator[Video]:
+        """Lines are `Class/name.avi label` in train lists, `Class/name.avi` in test lists."""
+        for line in read_lines(path, self.how_to_get()):
+            name = line.split()[0]
+            label = name.split("/")[0]
+            if label not in self.CLASS_NAMES:
+                raise UserError(f"{path}: {line!r} names no UCF101 class; get the list anew")
+            yield Video(printable(folder / name, folder), label, folder / name)
 
 
 # TFDS brings a UCF101 of its own, with other configs: here the name means this one.

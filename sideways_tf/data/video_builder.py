@@ -4,7 +4,7 @@ import abc
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from sideways_tf.data.staging import Staging, Video
+from sideways_tf.data.archives import unpack_all
+from sideways_tf.data.listing import Listing, Video
+from sideways_tf.data.staging import Staging
 from sideways_tf.data.video_files import read_frames
 from sideways_tf.errors import UserError
 
@@ -40,15 +42,6 @@ class VideoConfig(tfds.core.BuilderConfig):
         self.description = self.description or f"official split {self.split}, shorter side {size}"
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Phase *list*: what is to be decoded, and what the lists name but is not there."""
-
-    train: list[Video]
-    test: list[Video]
-    missing: list[str] = field(default_factory=list)
-
-
 class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A video data set in TFDS form.
 
@@ -65,13 +58,15 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     # TFDS looks for a list of checksums beside the code, by a package that it does not install.
     code_path: ClassVar = None
 
-    CLASS_NAMES: ClassVar[tuple[str, ...]]
+    CLASS_NAMES: ClassVar[tuple[str, ...] | None]
     DESCRIPTION: ClassVar[str]
     HOMEPAGE: ClassVar[str | None] = None
     CITATION: ClassVar[str | None] = None
     LICENSE: ClassVar[str | None] = None
     LAYOUT: ClassVar[tuple[str, ...]] = ()
     """Folders of the official unpacked layout, the videos' first, then the split lists'."""
+    ARCHIVES: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """By folder of the layout: the official archives that hold it, any one of them will do."""
     WHERE_TO_GET: ClassVar[str] = ""
 
     def __init__(
@@ -107,6 +102,18 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         assert video.path is not None
         return read_frames(video.path)
 
+    def class_names(self, listing: Listing) -> list[str]:
+        """The class names of a data set that does not know them before it is listed."""
+        raise NotImplementedError
+
+    def record_split(self, listing: Listing) -> None:
+        """Writes the split down where the package has drawn it."""
+
+    @property
+    def unpacked_dir(self) -> Path:
+        """Where archives are unpacked until the data set is stored."""
+        return Path(self.data_dir_root) / f".unpacked-{self.name}"
+
     @property
     def staging_dir(self) -> Path:
         """Where decoded videos wait until the whole data set is stored."""
@@ -136,29 +143,40 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         source_dir = self._source_dir
-        if source_dir is None and self.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        if source_dir is None and self.LAYOUT:
             source_dir = Path(dl_manager.manual_dir)
+        if source_dir is not None:
+            source_dir = unpack_all(source_dir, self.ARCHIVES, self.unpacked_dir)
         listing = self.list_videos(source_dir)
+        listing.check_disjoint()
         self._check_missing(listing)
-        videos = listing.train + listing.test
+        if self.CLASS_NAMES is None:
+            self.info.features["label"].names = self.class_names(listing)
         staging = Staging(self.staging_dir, self.builder_config.shorter_side)
+        videos = listing.train + listing.test
         failures = staging.decode_all(
-            videos,
-            self.read_frames,
-            description=f"{self.name}: decode",
-            workers=self._workers,
+            videos, self.read_frames, description=f"{self.name}: decode", workers=self._workers
         )
         self._check_failures(failures, len(videos))
+        train, test = (
+            [video for video in part if video.name not in failures]
+            for part in (listing.train, listing.test)
+        )
+        self._check_filled(train, test)
+        self.record_split(listing)
         self.info.metadata.update(
             failures=sorted(failures.items()),
-            missing=len(listing.missing),
+            missing=listing.missing,
+            unlisted=listing.unlisted,
+            repeated=listing.repeated,
+            num_unused=len(listing.unused),
             frames=0,
             min_height=2**31,
             min_width=2**31,
         )
         return {
-            split: self._generate_examples(staging, [v for v in part if v.name not in failures])
-            for split, part in (("train", listing.train), ("test", listing.test))
+            "train": self._generate_examples(staging, train),
+            "test": self._generate_examples(staging, test),
         }
 
     def _generate_examples(
@@ -177,6 +195,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     def _post_download_and_prepare_hook(self) -> None:
         shutil.rmtree(self.staging_dir, ignore_errors=True)
+        shutil.rmtree(self.unpacked_dir, ignore_errors=True)
 
     def _check_missing(self, listing: Listing) -> None:
         if listing.missing and not self._allow_missing_videos:
@@ -185,7 +204,9 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 f"{len(listing.missing)} videos that are not there, the first is "
                 f"{listing.missing[0]}; get them, or go on without by --allow_missing_videos"
             )
-        for part, videos in (("train", listing.train), ("test", listing.test)):
+
+    def _check_filled(self, train: list[Video], test: list[Video]) -> None:
+        for part, videos in (("train", train), ("test", test)):
             if not videos:
                 raise UserError(
                     f"{self.name}: no {part} video of split {self.builder_config.split} is there; "
@@ -209,6 +230,8 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         Raises:
             UserError: the data set has no such split.
         """
+        if shorter_side is not None and shorter_side < 1:
+            raise UserError(f"--resize={shorter_side}: give the shorter side in pixels, from 1")
         splits = sorted({config.split for config in cls.BUILDER_CONFIGS})
         if split not in splits:
             known = ", ".join(map(str, splits))
@@ -216,6 +239,11 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         asked = VideoConfig(split=split, shorter_side=shorter_side)
         named = {config.name: config for config in cls.BUILDER_CONFIGS}
         return named.get(asked.name, asked)
+
+    @classmethod
+    def roots(cls) -> list[str]:
+        """The folders of the layout; "" where videos may lie anywhere below the root."""
+        return ["" if "*" in folder else folder for folder in (p.split("/")[0] for p in cls.LAYOUT)]
 
     @classmethod
     def how_to_get(cls) -> str:

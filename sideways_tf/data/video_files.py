@@ -1,6 +1,7 @@
 """Phases *decode* and *resize*: one video file -> RGB frames, as OpenCV's decoder gives them."""
 
 import os
+import struct
 from collections.abc import Iterator
 
 import cv2
@@ -8,6 +9,11 @@ import numpy as np
 
 # The mean error of a real frame is about one grey level; 4:2:0 chroma is what the sources have.
 JPEG_QUALITY = 95
+
+
+# Unreadable videos are reported by name and reason; the decoder's own remarks name neither.
+cv2.setLogLevel(2)
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 class VideoError(Exception):
@@ -24,13 +30,17 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
     """
     try:
         with open(path, "rb") as file:
-            if not file.read(1):
-                raise VideoError("the file is empty")
+            header = file.read(12)
     except OSError as error:
         raise VideoError(f"cannot be read ({error.strerror})") from error
+    _check_whole(header, os.path.getsize(path))
+    try:
+        name = os.fspath(path).encode().decode()
+    except UnicodeEncodeError as error:
+        raise VideoError("its name is not UTF-8; rename it") from error
     # One decoder thread each: videos are decoded in parallel, which scales better than frames.
     options = [cv2.CAP_PROP_N_THREADS, 1]
-    capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_FFMPEG, options)
+    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, options)
     try:
         if not capture.isOpened():
             raise VideoError("not a video that can be decoded")
@@ -45,6 +55,16 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
             raise VideoError("holds no frame that can be decoded")
     finally:
         capture.release()
+
+
+def _check_whole(header: bytes, size: int) -> None:
+    """Refuses a file of `size` bytes that says it is longer: a decoder would just stop early."""
+    if size == 0:
+        raise VideoError("the file is empty")
+    if header[:4] == b"RIFF" and len(header) == 12:
+        stated = struct.unpack("<I", header[4:8])[0] + 8
+        if stated > size:
+            raise VideoError(f"the file is cut short: it holds {size} of {stated} bytes")
 
 
 def resize_shorter_side(frame: np.ndarray, shorter_side: int | None) -> np.ndarray:

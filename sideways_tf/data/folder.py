@@ -1,0 +1,132 @@
+"""A user's own videos: any directory of class folders."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sideways_tf.data.cater import UNLABELLED
+from sideways_tf.data.listing import VIDEO_SUFFIXES, Listing, Video, printable, read_lines
+from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
+from sideways_tf.errors import UserError
+
+SPLIT_FILE = "split.txt"
+TEST_SHARE = 0.3
+
+
+class Folder(VideoBuilder):
+    """Class folders with videos, of any size, length and frame rate.
+
+    What decides between train and test: the folders `train/` and `test/` where the root has
+    both; else its file `split.txt` with lines `class/file.mp4 train`; else a share of each class,
+    drawn from the names by a seed. The split is written to `folder-split.txt` beside the prepared
+    data set, in the form of `split.txt`.
+    """
+
+    BUILDER_CONFIGS: ClassVar = [VideoConfig()]
+    CLASS_NAMES: ClassVar = None  # known once the source has been listed
+    LAYOUT: ClassVar = ("**/*",)
+    WHERE_TO_GET: ClassVar = f"videos are *{', *'.join(VIDEO_SUFFIXES)}"
+    DESCRIPTION: ClassVar = "A folder of videos."
+    MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar = "Put one folder of videos per class into manual_dir."
+
+    def __init__(self, *, test_share: float = TEST_SHARE, split_seed: int = 0, **kwargs: Any):
+        """See `VideoBuilder`.
+
+        Args:
+            test_share: of each class, in (0, 1), where nothing else decides.
+            split_seed: another seed draws another share.
+            **kwargs: as for `VideoBuilder`.
+        """
+        if not 0 < test_share < 1:
+            raise UserError(f"--test_share={test_share}: give a share between 0 and 1")
+        self._test_share = test_share
+        self._split_seed = split_seed
+        super().__init__(**kwargs)
+
+    def list_videos(self, source_dir: Path | None) -> Listing:
+        assert source_dir is not None
+        if (source_dir / "train").is_dir() and (source_dir / "test").is_dir():
+            listing = Listing()
+            for part in ("train", "test"):
+                videos, ignored = self._scan(source_dir / part, source_dir)
+                getattr(listing, part).extend(videos)
+                listing.unlisted.extend(ignored)
+            return listing
+        videos, ignored = self._scan(source_dir, source_dir)
+        if (source_dir / SPLIT_FILE).is_file():
+            listing = self._split_by_list(source_dir / SPLIT_FILE, videos)
+        else:
+            listing = self._split_by_share(videos)
+        listing.unlisted.extend(name for name in ignored if name != SPLIT_FILE)
+        return listing
+
+    def class_names(self, listing: Listing) -> list[str]:
+        return sorted({video.label for video in listing.train + listing.test})
+
+    def label_of(self, path: Path, root: Path) -> str | None:
+        """The class folder's name; None for a file that is in none."""
+        parts = Path(printable(path, root)).parts
+        return parts[0] if len(parts) == 2 else None
+
+    def _scan(self, root: Path, source_dir: Path) -> tuple[list[Video], list[str]]:
+        """Videos below `root`, and the names of all else; a name starts at `source_dir`."""
+        videos, ignored = [], []
+        for path in sorted(root.rglob("*")):
+            label = self.label_of(path, root)
+            name = printable(path, source_dir)
+            if path.suffix.lower() in VIDEO_SUFFIXES and label is not None:
+                videos.append(Video(name, label, path))
+            elif not path.is_dir():
+                ignored.append(name)
+        return videos, ignored
+
+    def _split_by_list(self, path: Path, videos: Iterable[Video]) -> Listing:
+        there = {video.name: video for video in videos}
+        parts: dict[str, list[Video]] = {"train": [], "test": []}
+        for line in read_lines(path, self.how_to_get()):
+            name, _, part = line.rpartition(" ")
+            if part not in parts:
+                raise UserError(f"{path}: {line!r} is not `class/file.mp4 train` or `... test`")
+            label = name.strip().split("/")[0]
+            parts[part].append(there.pop(name.strip(), Video(name.strip(), label)))
+        listing = Listing(unlisted=sorted(there))
+        for part, named in parts.items():
+            listing.add(part, named)
+        return listing
+
+    def _split_by_share(self, videos: Iterable[Video]) -> Listing:
+        by_class = defaultdict(list)
+        for video in videos:
+            by_class[video.label].append(video)
+        listing = Listing()
+        for members in by_class.values():
+            members.sort(key=self._draw)
+            num_test = round(self._test_share * len(members))
+            listing.test.extend(members[:num_test])
+            listing.train.extend(members[num_test:])
+        return listing
+
+    def _draw(self, video: Video) -> bytes:
+        return hashlib.sha256(f"{self._split_seed} {video.name}".encode()).digest()
+
+    @classmethod
+    def how_to_get(cls) -> str:
+        return (
+            f"--data_dir must hold a folder for each class with videos ({cls.WHERE_TO_GET}), or "
+            "train/ and test/ with such folders; --dataset=moving_shapes needs no videos"
+        )
+
+    def record_split(self, listing: Listing) -> None:
+        path = Path(self.data_dir_root) / f"{self.name}-{SPLIT_FILE}"
+        parts = (("train", listing.train), ("test", listing.test))
+        rows = sorted(f"{video.name} {part}\n" for part, videos in parts for video in videos)
+        path.write_text("".join(rows), encoding="utf-8")
+
+
+class FramesOnly(Folder):
+    """The videos of a folder, at any depth, without labels: for auto-encoding."""
+
+    def label_of(self, path: Path, root: Path) -> str | None:
+        return UNLABELLED

@@ -1,0 +1,158 @@
+"""A user's own videos and CATER: splits, classes, odd sizes and formats."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sideways_tf.data import VideoDataset, open_dataset
+from sideways_tf.data.cater import Cater
+from sideways_tf.data.folder import Folder
+from sideways_tf.data.prepare import prepare
+from sideways_tf.data.video_builder import VideoConfig
+from sideways_tf.errors import UserError
+from tests.data.conftest import frame_numbers, write_video
+
+CONFIG = VideoConfig(shorter_side=16)
+
+
+def _open(source: Path, tmp_path: Path, name: str = "folder") -> VideoDataset:
+    return open_dataset(name, data_dir=str(source), cache_dir=str(tmp_path / "cache"), resize=16)
+
+
+def _names(dataset: VideoDataset, split: str) -> set[str]:
+    videos = dataset.train_videos(size=16) if split == "train" else dataset.test_videos(size=16)
+    return {str(name.numpy(), "utf-8") for _, _, name in videos}
+
+
+def test_train_and_test_folders(tmp_path: Path) -> None:
+    for name in ("train/cat/a.avi", "train/dog/b.avi", "test/cat/a.avi", "test/dog/c.avi"):
+        write_video(tmp_path / "in" / name, 0, 3)
+    (tmp_path / "in/train/cat/notes.md").write_text("no video")
+    dataset = _open(tmp_path / "in", tmp_path)
+    assert dataset.class_names == ["cat", "dog"]
+    assert _names(dataset, "train") == {"train/cat/a.avi", "train/dog/b.avi"}
+    assert _names(dataset, "test") == {"test/cat/a.avi", "test/dog/c.avi"}
+    again = _open(tmp_path / "in", tmp_path)
+    assert again.class_names == ["cat", "dog"]  # read back, not listed again
+
+
+def test_split_by_a_list(tmp_path: Path) -> None:
+    for name in ("cat/a b.avi", "cat/c.avi", "dog/d.avi", "dog/e.avi"):
+        write_video(tmp_path / "in" / name, 0, 3)
+    (tmp_path / "in/split.txt").write_text(
+        "cat/a b.avi train\r\ncat/c.avi test \r\ndog/d.avi train\n"
+    )
+    dataset = _open(tmp_path / "in", tmp_path)
+    assert _names(dataset, "train") == {"cat/a b.avi", "dog/d.avi"}
+    assert _names(dataset, "test") == {"cat/c.avi"}
+    (tmp_path / "in/split.txt").write_text("cat/a b.avi validation\n")
+    with pytest.raises(UserError, match="split.txt: 'cat/a b.avi validation' is not"):
+        _open(tmp_path / "in", tmp_path)
+
+
+def test_seeded_share_of_each_class_is_written_down(tmp_path: Path) -> None:
+    for number in range(10):
+        for label in ("cat", "dog"):
+            write_video(tmp_path / "in" / label / f"{number}.avi", 0, 2)
+
+    def split(seed: int) -> str:
+        out = tmp_path / f"out{seed}"
+        prepare(Folder(data_dir=out, config=CONFIG, source_dir=tmp_path / "in", split_seed=seed))
+        return (out / "folder-split.txt").read_text()
+
+    rows = split(0).splitlines()
+    for label in ("cat", "dog"):
+        assert sum(row.startswith(label) and row.endswith(" test") for row in rows) == 3
+        assert sum(row.startswith(label) and row.endswith(" train") for row in rows) == 7
+    assert split(1).splitlines() != rows
+    # What is written down reproduces the split.
+    (tmp_path / "in/split.txt").write_text("\n".join(rows))
+    builder = Folder(data_dir=tmp_path / "again", config=CONFIG)
+    listing = builder.list_videos(tmp_path / "in")
+    assert {f"{video.name} test" for video in listing.test} == {r for r in rows if r[-1] == "t"}
+
+
+def test_odd_videos(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for part in ("train", "test"):
+        write_video(source / part / "a/portrait.mp4", 0, 9, width=32, height=64)
+        write_video(source / part / "a/slow.mkv", 0, 8, fps=6)
+        write_video(source / part / "b/short.mov", 0, 7)
+        grey = source / part / "b/grey.avi"
+        writer = cv2.VideoWriter(
+            str(grey), cv2.VideoWriter.fourcc(*"MJPG"), 25, (40, 30), isColor=False
+        )
+        for frame in range(5):
+            writer.write(np.full((30, 40), 8 * frame + 4, np.uint8))
+        writer.release()
+    dataset = _open(source, tmp_path)
+    lengths = {}
+    for pixels, _, name in dataset.test_videos(size=16).as_numpy_iterator():
+        np.testing.assert_array_equal(frame_numbers(pixels), np.arange(len(pixels)))
+        lengths[name.decode().rsplit("/")[-1]] = len(pixels)
+    assert lengths == {"portrait.mp4": 9, "slow.mkv": 8, "short.mov": 7, "grey.avi": 5}
+    batches = dataset.train_batches(seed=0, epoch=0, batch_size=4, frames=12, size=16)
+    assert [clips.shape for clips, _ in batches] == [(12, 4, 16, 16, 3)]
+
+
+def test_a_gif(tmp_path: Path) -> None:
+    from PIL import Image
+
+    frames = [Image.fromarray(np.full((20, 20, 3), 60 * i, np.uint8)) for i in range(4)]
+    for part in ("train", "test"):
+        (tmp_path / "in" / part / "a").mkdir(parents=True)
+        path = tmp_path / "in" / part / "a" / "x.gif"
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    dataset = _open(tmp_path / "in", tmp_path)
+    (pixels, _, _), *_ = dataset.test_videos(size=16).as_numpy_iterator()
+    np.testing.assert_allclose(pixels.mean(axis=(1, 2, 3)) * 255, [0, 60, 120, 180], atol=2)
+
+
+def test_frames_only_takes_any_depth_and_no_labels(tmp_path: Path) -> None:
+    for name in ("top.avi", "a/1.avi", "a/2.avi", "a/b/3.avi", "a/b/4.avi", "c/5.mp4"):
+        write_video(tmp_path / "in" / name, 0, 3)
+    dataset = _open(tmp_path / "in", tmp_path, "frames_only")
+    assert dataset.class_names == ["unlabelled"]
+    assert dataset.num_train + dataset.num_test == 6
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
+def test_bad_share(tmp_path: Path, share: float) -> None:
+    with pytest.raises(UserError, match="--test_share"):
+        Folder(data_dir=tmp_path, config=CONFIG, test_share=share)
+
+
+def test_no_videos(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match="no train video .*a folder for each class"):
+        _open(tmp_path / "in", tmp_path)
+    with pytest.raises(UserError, match="--dataset=folder needs --data_dir"):
+        open_dataset("folder")
+
+
+def test_cater_keeps_size_and_needs_no_labels(tmp_path: Path) -> None:
+    root = tmp_path / "in/all_actions"
+    lists = root / "lists/actions_present"
+    lists.mkdir(parents=True)
+    for number, (part, labels) in enumerate([("train", "1,5,9"), ("train", "0"), ("val", "3")]):
+        write_video(root / f"videos/CLEVR_new_{number}.avi", number, 4, width=40, height=30)
+        with (lists / f"{part}.txt").open("a") as file:
+            file.write(f"CLEVR_new_{number}.avi {labels}\n")
+    write_video(root / "videos/extra.avi", 0, 4)
+    prepare(Cater(data_dir=tmp_path / "out", source_dir=tmp_path / "in"))
+    dataset = open_dataset("cater", data_dir=str(tmp_path / "out"), resize=None)
+    assert (dataset.num_train, dataset.num_test) == (2, 1)
+    shapes = [(pixels.shape, int(label)) for pixels, label, _ in dataset.train_videos(size=30)]
+    assert shapes == [((4, 30, 30, 3), 0)] * 2
+
+
+def test_real_cater(real_data: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(
+        "cater", data_dir=str(real_data / "cater"), cache_dir=str(tmp_path), resize=None
+    )
+    assert (dataset.num_train, dataset.num_test, dataset.failures) == (1, 1, [])
+    (pixels, _, name), *_ = dataset.test_videos(size=240).as_numpy_iterator()
+    assert pixels.shape == (300, 240, 240, 3)
+    assert name == b"CLEVR_new_000105.avi"
