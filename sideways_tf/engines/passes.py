@@ -125,7 +125,7 @@ def open_step(
     """A `Step` for `module`, its moving statistics at the values `moving`."""
     refs = [variable.ref() for variable in module.moving_statistics]
     values = dict(zip(refs, moving, strict=True))
-    return Step(count, frames, seed, tf.convert_to_tensor(real), values)
+    return Step(count, tf.convert_to_tensor(frames), seed, tf.convert_to_tensor(real), values)
 
 
 def moved(module: SidewaysBlock, step: Step) -> list[tf.Tensor]:

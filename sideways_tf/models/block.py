@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.models.per_step import BatchNorm, per_step
+from sideways_tf.models.per_step import BatchNorm, make_per_step
 from sideways_tf.models.step import Step
 
 
 class SidewaysBlock(tf.keras.layers.Layer):
     """Module H_i of section 3.1: a Keras layer, the device it lives on, and its two buffers.
 
-    Batch norm and dropout inside `layer` become those of `per_step.py`.
+    Batch norm and dropout inside `layer`, however deep, become those of `per_step.py`.
 
     Args:
       layer: any Keras layer or model from one tensor to one tensor, examples along axis 0. Give
@@ -29,7 +29,8 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
     def __init__(self, layer: tf.keras.layers.Layer, device: str = "", **kwargs):
         super().__init__(autocast=False, **{"name": f"module_{layer.name}", **kwargs})
-        self.layer = per_step(layer)
+        make_per_step(layer)
+        self.layer = layer
         self.device = device
         self.activation: tf.Variable | None = None
         self.pseudo_gradient: tf.Variable | None = None
@@ -96,6 +97,7 @@ def build_modules(
         with tf.device(module.device):
             try:
                 out = module(tf.zeros(h_in.shape, h_in.dtype), training=False)
+                make_per_step(module.layer)  # Layers that a layer makes only when it is built.
             except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise UserError(

@@ -6,6 +6,7 @@ import tensorflow as tf
 from sideways_tf.models import SidewaysBlock
 
 L = tf.keras.layers
+# Momentum 0.75: Keras rounds 1 - momentum to float32, which must not show in float64 tests.
 
 
 def squared_error(targets, outputs):
@@ -21,7 +22,7 @@ def dense_layers(depth, norm=False, width=4):
         if norm and i % 2 == 0:
             dense = [
                 L.Dense(width + i % 2, use_bias=False, dtype="float64"),
-                L.BatchNormalization(dtype="float64", momentum=0.7),
+                L.BatchNormalization(dtype="float64", momentum=0.75),
                 L.Activation("tanh", dtype="float64"),
             ]
         layers.append(tf.keras.Sequential(dense))
@@ -34,7 +35,7 @@ def conv_layers(norm=False):
     for channels, stride in ((3, 2), (4, 1), (3, 2)):
         conv = [L.Conv2D(channels, 3, stride, "same", use_bias=False, dtype="float64")]
         if norm:
-            conv.append(L.BatchNormalization(dtype="float64", momentum=0.8))
+            conv.append(L.BatchNormalization(dtype="float64", momentum=0.75))
         layers.append(tf.keras.Sequential([*conv, L.Activation("tanh", dtype="float64")]))
     head = [L.GlobalAveragePooling2D(dtype="float64"), L.Dense(3, dtype="float64")]
     return [*layers, tf.keras.Sequential(head)]

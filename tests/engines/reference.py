@@ -21,14 +21,14 @@ class Reference:
         self.clip, self.targets = clip, targets
         self.depth, self.steps = len(layers), clip.shape[0]
 
-    @functools.cache
+    @functools.cache  # noqa: B019, it lives for one test
     def h(self, i, tau):
         """h_i^tau."""
         if i == 0:
             return self.clip[tau - 1]
         return self.layers[i - 1](self.h(i - 1, tau), training=True)
 
-    @functools.cache
+    @functools.cache  # noqa: B019, it lives for one test
     def jacobians(self, i, tau):
         """J_h H_i and J_theta H_i at h_{i-1}^tau, as full tensors."""
         x, layer = self.h(i - 1, tau), self.layers[i - 1]
@@ -48,7 +48,7 @@ class Reference:
             value = tf.reduce_mean(self.loss(self.targets[t - 1], h))
         return tape.gradient(value, h)
 
-    @functools.cache
+    @functools.cache  # noqa: B019, it lives for one test
     def emitted(self, i, t):
         """The pseudo-gradient of h_{i-1} that module i emits at step t (eq. 4); None: none yet."""
         arriving = self.arriving(i, t)
@@ -72,7 +72,7 @@ class Reference:
                 if arriving is not None:
                     weights = self.jacobians(i, t - i + 1)[1]
                     terms.append([product(arriving, j) for j in weights])
-            means.append([sum(column) / len(terms) for column in zip(*terms)])
+            means.append([sum(column) / len(terms) for column in zip(*terms, strict=True)])
         pairs = [(t - self.depth + 1, t) for t in range(self.depth, self.steps + 1)]
         return self.mean_loss(pairs), self.outputs(pairs), means
 
