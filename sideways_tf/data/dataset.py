@@ -16,6 +16,7 @@ class VideoDataset:
         name: `ucf101`, ...
         class_names: in the official order; a label is an index into it.
         num_train, num_test: videos of each split.
+        records: where the stored examples of `train` and `test` lie.
         failures: (video, reason) of those left out because they cannot be decoded.
     """
 
@@ -27,12 +28,12 @@ class VideoDataset:
         self.failures: list[tuple[str, str]] = [(name, why) for name, why in facts["failures"]]
         self._min_height: int = facts["min_height"]
         self._min_width: int = facts["min_width"]
-        self._records: dict[str, RecordIndex] = {
+        self.records: dict[str, RecordIndex] = {
             split: index_records([str(path) for path in builder.info.splits[split].filepaths])
             for split in ("train", "test")
         }
-        self.num_train = len(self._records["train"])
-        self.num_test = len(self._records["test"])
+        self.num_train = len(self.records["train"])
+        self.num_test = len(self.records["test"])
 
     def train_batches(
         self,
@@ -74,7 +75,7 @@ class VideoDataset:
         if padding not in PADDINGS:
             raise UserError(f"--padding={padding}: give one of {', '.join(PADDINGS)}")
         return pipeline.train_batches(
-            self._records["train"],
+            self.records["train"],
             pipeline.ClipSpec(frames, size, stride, padding),
             seed=seed,
             epoch=epoch,
@@ -98,7 +99,7 @@ class VideoDataset:
     def _videos(self, split: str, size: int, stride: int) -> tf.data.Dataset:
         self._check_size(size)
         _check_positive(stride=stride)
-        return pipeline.whole_videos(self._records[split], size=size, stride=stride)
+        return pipeline.whole_videos(self.records[split], size=size, stride=stride)
 
     def _check_size(self, size: int) -> None:
         _check_positive(size=size)

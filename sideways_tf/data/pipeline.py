@@ -52,6 +52,11 @@ def parse_example(record: tf.Tensor) -> Example:
     return tf.io.parse_single_example(record, features)
 
 
+def clip_seeds(seed: tf.Tensor) -> list[tf.Tensor]:
+    """Seeds, int32 [2] each, of a clip's start, crop and flip."""
+    return tf.unstack(tf.random.experimental.stateless_split(seed, 3), num=3)
+
+
 def decode_frames(jpegs: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
     """Phases *decode* and *crop*: JPEG strings [K] -> uint8 [K, size, size, 3] inside `window`."""
     return tf.map_fn(
@@ -63,19 +68,20 @@ def decode_frames(jpegs: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
     )
 
 
+def sample_frames(video: tf.Tensor, spec: ClipSpec, seed: tf.Tensor) -> tf.Tensor:
+    """Phase *sample*: JPEG strings [N] of a video -> those of a clip, [K]."""
+    num_frames = tf.size(video)
+    start = clip_start(num_frames, spec.frames * spec.stride, seed)
+    return tf.gather(video, clip_indices(num_frames, start, spec.frames, spec.stride, spec.padding))
+
+
 def make_clip(example: Example, spec: ClipSpec, seed: tf.Tensor) -> tf.Tensor:
     """Phases *sample* to *flip* of one example: uint8 [K, size, size, 3]."""
-    start_seed, crop_seed, flip_seed = tf.unstack(
-        tf.random.experimental.stateless_split(seed, 3), num=3
-    )
-    video = example["video"]
-    num_frames = tf.size(video)
-    start = clip_start(num_frames, spec.frames * spec.stride, start_seed)
-    indices = clip_indices(num_frames, start, spec.frames, spec.stride, spec.padding)
-    height, width = _frame_size(video)
+    start_seed, crop_seed, flip_seed = clip_seeds(seed)
+    jpegs = sample_frames(example["video"], spec, start_seed)
+    height, width = _frame_size(jpegs)
     window = random_window(height, width, spec.size, crop_seed)
-    clip = decode_frames(tf.gather(video, indices), window, spec.size)
-    return random_flip(clip, flip_seed)
+    return random_flip(decode_frames(jpegs, window, spec.size), flip_seed)
 
 
 def train_batches(
