@@ -50,7 +50,7 @@ class Config:
     frames: int = option(64, "data", "K, contiguous frames of a clip", low=1)
     stride: int = option(1, "data", "keep every so many-th frame, in frames", low=1)
     padding: str = option(
-        "torus", "data", "a video shorter than a clip goes on from its first frame or stays at its last",
+        "torus", "data", "what follows the end of a short video: its first frame on, or its last",
         choices=("torus", "repeat_last"),
     )  # fmt: skip
     size: int = option(112, "data", "height and width of a crop, in pixels", low=8)

@@ -54,6 +54,19 @@ class Accuracy:
         """Mean over videos of their mean cross-entropy per frame, in nats."""
         return self.loss_sum / self.videos
 
+    def as_dict(self, class_names: Sequence[str]) -> dict:
+        """Everything, for JSON: accuracies in [0, 1], the loss in nats."""
+        names = ("videos", "right_videos", "frames", "right_frames")
+        return {
+            "video_accuracy": self.video,
+            "frame_accuracy": self.frame,
+            "loss": self.loss,
+            "classes": {
+                class_names[label]: dict(zip(names, row, strict=True))
+                for label, row in sorted(self.classes.items())
+            },
+        }
+
     def table(self, class_names: Sequence[str]) -> str:
         """One line a class that has test videos, then the whole."""
         width = max(len("all"), *(len(class_names[label]) for label in self.classes))

@@ -33,10 +33,14 @@ class WarmUpThenDrops(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.drop_epochs = tuple(drop_epochs)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The value at iteration `step` (from 0), float32 []."""
-        step = tf.cast(step, tf.float32)
+        """The value at iteration `step` (from 0), float64 []."""
+        step = tf.cast(step, tf.float64)
         warmup = self.warmup_epochs * self.iterations_per_epoch
-        eta = tf.minimum(1.0, step / warmup) if warmup else tf.constant(1.0)
+        eta = (
+            tf.minimum(tf.ones([], tf.float64), step / warmup)
+            if warmup
+            else tf.ones([], tf.float64)
+        )
         for epoch in self.drop_epochs:
             dropped = step >= float(epoch * self.iterations_per_epoch)
             eta = tf.where(dropped, eta / 10.0, eta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -29,3 +30,13 @@ def make_optimizer(
         return tfa.optimizers.AdamW(weight_decay, learning_rate)
     momentum = momentum if name == "momentum" else 0.0
     return tfa.optimizers.SGDW(weight_decay, learning_rate, momentum)
+
+
+def make_moments(
+    optimizer: tf.keras.optimizers.legacy.Optimizer, variables: Sequence[tf.Variable]
+) -> None:
+    """Make the optimizer's own variables now, not while its first update is traced.
+
+    A `tf.function` that makes variables is traced twice, and nothing could be restored before.
+    """
+    optimizer._create_all_weights(list(variables))

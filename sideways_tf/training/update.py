@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sideways_tf.engines import Engine, per_frame
+from sideways_tf.training.optimizers import make_moments
 
 Optimizer = tf.keras.optimizers.legacy.Optimizer
 
@@ -32,7 +33,7 @@ class Update(tf.Module):
     """theta_i := theta_i - alpha * (pseudo-)gradient of theta_i, for every module by itself.
 
     Args:
-      engine: gives the averaged (pseudo-)gradients of an episode.
+      engine: gives the averaged (pseudo-)gradients of an episode; built already.
       make_optimizer: makes one optimizer; each module gets its own, on its device, so that no
         module's update waits for another's.
       clip_value: gradients are clipped to [-clip_value, clip_value] after averaging; 0: not.
@@ -55,6 +56,9 @@ class Update(tf.Module):
         super().__init__()
         self.engine = engine
         self.optimizers = [make_optimizer() for _ in engine.modules]
+        for module, optimizer in zip(engine.modules, self.optimizers, strict=True):
+            with tf.device(module.device):
+                make_moments(optimizer, module.trainable_variables)
         self.clip_value = clip_value
         self.seed = seed
         self.window = window

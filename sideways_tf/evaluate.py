@@ -1,0 +1,55 @@
+"""Test a run: whole videos, centre crop, mean of the per-frame class probabilities.
+
+    python -m sideways_tf.evaluate --workdir=runs/NAME
+
+Takes the configuration from the run's folder; --data_dir and --cache_dir may be given anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from absl import flags
+
+from sideways_tf import cli
+from sideways_tf.errors import UserError
+
+WORKDIR = flags.DEFINE_string("workdir", "", "run: the folder of the run to test")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "data: where the videos are now")
+CACHE_DIR = flags.DEFINE_string("cache_dir", None, "data: where prepared data sets are kept now")
+JSON = flags.DEFINE_bool("json", False, "run: print the table as JSON, classes by name")
+
+
+def main() -> None:
+    """Restore the newest checkpoint, test, print a table by class."""
+    import dataclasses
+
+    from sideways_tf.report.accuracy import measure_accuracy
+    from sideways_tf.training import run
+    from sideways_tf.training.checkpoints import Checkpoints
+    from sideways_tf.training.run_folder import RunFolder
+
+    if not WORKDIR.value:
+        raise UserError("--workdir is missing: name the folder of a run, runs/NAME")
+    folder = RunFolder(WORKDIR.value)
+    moved = {"data_dir": DATA_DIR.value, "cache_dir": CACHE_DIR.value}
+    given = {name: value for name, value in moved.items() if value is not None}
+    config = dataclasses.replace(folder.config(), **given)
+    run.start_tensorflow(config)
+    dataset = run.load_dataset(config)
+    update = run.make_update(config, dataset)
+    done = Checkpoints(folder, update).restore()
+    if not done:
+        raise UserError(f"--workdir={folder.path} has no checkpoint yet: train first")
+    videos = dataset.test_videos(size=config.size, stride=config.stride)
+    accuracy = measure_accuracy(update.engine.modules, videos, dataset.num_test)
+    if JSON.value:
+        print(json.dumps({"iteration": done, **accuracy.as_dict(dataset.class_names)}, indent=2))
+        return
+    print(f"{folder.path} at iteration {done}", file=sys.stderr)
+    print(accuracy.table(dataset.class_names))
+
+
+if __name__ == "__main__":
+    cli.run(main)
