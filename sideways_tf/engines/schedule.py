@@ -58,6 +58,38 @@ def frames_seen(module: int, frames: int) -> int:
     return max(0, frames - module + 1)
 
 
+def frame_taken(step: int, depth: int) -> int:
+    """The newest frame that blocked BP has taken in by `step`: 1, 2D, 4D - 1 ... (section 4.1).
+
+    It is blocked for 2(D - 1) steps after each frame it takes; the frames between are dropped.
+    """
+    return step - (step - 1) % cycle_length(depth)
+
+
+def blocked_forward(module: int, step: int, depth: int) -> bool:
+    """Whether `module` of blocked BP runs its forward pass at `step`, once in an update cycle."""
+    return (step - first_forward_step(module)) % cycle_length(depth) == 0
+
+
+def blocked_backward(module: int, step: int, depth: int) -> bool:
+    """Whether `module` of blocked BP runs its backward pass at `step`, once in an update cycle."""
+    return (step - first_backward_step(module, depth)) % cycle_length(depth) == 0
+
+
+def source_frame(algorithm: str, step: int, depth: int) -> int:
+    """The frame that the output shown at `step` stems from; below 1: none is shown yet.
+
+    The output appears D - 1 steps after its frame entered; BP repeats it until the next appears.
+    D = 3:
+
+        step        1    2    3    4    5    6    7    8    9
+        sideways    .    .    1    2    3    4    5    6    7
+        bp          .    .    1    1    1    1    1    6    6
+    """
+    entered = step - depth + 1
+    return frame_taken(entered, depth) if algorithm == "bp" else entered
+
+
 def check_episode(depth: int, steps: int) -> None:
     """Refuse an episode that ends before the first gradient reaches module 1.
 

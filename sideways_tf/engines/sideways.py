@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,7 +11,6 @@ from sideways_tf.engines.engine import Engine
 from sideways_tf.engines.passes import (
     Episode,
     Loss,
-    assign_moving,
     backward,
     forward,
     loss_and_gradient,
@@ -21,34 +19,8 @@ from sideways_tf.engines.passes import (
     moving_values,
     open_step,
 )
+from sideways_tf.engines.pipe import Pipe, StepResult, empty_pipe, rest
 from sideways_tf.models.block import SidewaysBlock
-
-
-class Pipe(NamedTuple):
-    """What the modules emitted at one computation step, for their neighbours to take at the next.
-
-    Attributes:
-      activations: h_1 .. h_D, each [B, ...].
-      pseudo_gradients: of the inputs of modules 2 .. D, each the shape of that input.
-    """
-
-    activations: list[tf.Tensor]
-    pseudo_gradients: list[tf.Tensor]
-
-
-class StepResult(NamedTuple):
-    """What one computation step gives beside the pipe.
-
-    Attributes:
-      loss: float [], of module D's output; zero while there is none (t < D).
-      gradients: for each module, for each of its trainable variables: gamma_i^t times the
-        pseudo-gradient of eq. 3.
-      moving: for each module its moving statistics.
-    """
-
-    loss: tf.Tensor
-    gradients: list[list[tf.Tensor]]
-    moving: list[list[tf.Tensor]]
 
 
 def computation_step(
@@ -138,32 +110,20 @@ class PipelinedSideways(Engine):
         _, loss, pipe, moving, sums, outputs = tf.while_loop(
             lambda t, *_: t <= steps,
             one_step,
-            (tf.constant(1), zero, self.empty_pipe(clip.shape[1]), moving, sums, outputs),
+            (
+                tf.constant(1),
+                zero,
+                empty_pipe(modules, self.specs, clip.shape[1]),
+                moving,
+                sums,
+                outputs,
+            ),
             maximum_iterations=steps,
         )
-        self._rest(pipe, moving)
+        rest(modules, pipe, moving)
         gammas = [schedule.gamma(i, self.depth, steps) for i in range(1, self.depth + 1)]
         means = [[g / n for g in module] for module, n in zip(sums, gammas, strict=True)]
         return Episode(loss / gammas[-1], outputs.stack()[self.depth - 1 :], means)
-
-    def empty_pipe(self, batch: int) -> Pipe:
-        """The pipe after a restart: zeros, each on the device of the module that emits it."""
-        activations, pseudo_gradients = [], []
-        for i, (module, (h_in, h_out)) in enumerate(zip(self.modules, self.specs, strict=True)):
-            with tf.device(module.device):
-                activations.append(tf.zeros([batch, *h_out.shape[1:]], h_out.dtype))
-                if i > 0:
-                    pseudo_gradients.append(tf.zeros([batch, *h_in.shape[1:]], h_in.dtype))
-        return Pipe(activations, pseudo_gradients)
-
-    def _rest(self, pipe: Pipe, moving: list[list[tf.Tensor]]) -> None:
-        """Write the pipe and the moving statistics to their variables."""
-        for module, h in zip(self.modules, pipe.activations, strict=True):
-            module.activation.assign(h)
-        for module, g in zip(self.modules[1:], pipe.pseudo_gradients, strict=True):
-            module.pseudo_gradient.assign(g)
-        for module, values in zip(self.modules, moving, strict=True):
-            assign_moving(module, values)
 
 
 def add_on_devices(
