@@ -281,6 +281,24 @@ def test_tfds_finds_the_builders() -> None:
     assert isinstance(tfds.builder("hmdb51/split3_128", data_dir="/nowhere"), Hmdb51)
 
 
+def test_plain_tfds_prepares_and_loads(ucf_tree: Path, tmp_path: Path) -> None:
+    config = tfds.download.DownloadConfig(manual_dir=ucf_tree)
+    train, info = tfds.load(
+        "ucf101/split1_128",
+        split="train",
+        data_dir=tmp_path,
+        with_info=True,
+        download_and_prepare_kwargs={"download_config": config},
+    )
+    assert {name: split.num_examples for name, split in info.splits.items()} == {
+        "train": 14,
+        "test": 6,
+    }
+    assert info.features["label"].int2str(46) == "JumpingJack"
+    assert "Soomro" in info.citation
+    assert all(example["video"].shape[1:] == (128, 192, 3) for example in tfds.as_numpy(train))
+
+
 def test_moving_shapes_are_the_same_each_time(tmp_path: Path) -> None:
     first, second = (
         open_dataset("moving_shapes", cache_dir=str(tmp_path / name), resize=16)
