@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from absl import flags, logging
@@ -34,18 +36,23 @@ def run(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> No
 
 
 def _help() -> str:
-    """The entry point's own docstring and its flags, by group, with defaults."""
-    main_module = sys.modules["__main__"]
+    """The entry point's own docstring and its flags with their defaults, by group."""
     groups: dict[str, list[str]] = {}
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
-        group, _, text = (flag.help or "").rpartition(": ") if flag.help else ("", "", "")
-        groups.setdefault(group, []).append(_describe(flag, text))
-    text = [(main_module.__doc__ or "").strip()]
-    for group, lines in groups.items():
-        text.append("\n".join([f"{group or 'flags'}:", *sorted(lines)]))
-    return "\n\n".join(text)
+        choices, group, text = _HELP.fullmatch(flag.help or "").groups(default="")
+        groups.setdefault(group or "other", []).append(_describe(flag, choices, text))
+    parts = [(sys.modules["__main__"].__doc__ or "").strip()]
+    parts += ["\n".join([f"{group}:", *sorted(lines)]) for group, lines in groups.items()]
+    parts.append("--flagfile=FILE takes flags from a file, one a line")
+    return "\n\n".join(parts)
 
 
-def _describe(flag: flags.Flag, text: str) -> str:
-    default = "" if flag.default in (None, "") else f" (default {flag.default_as_str})"
-    return f"  --{flag.name}: {text}{default}"
+# A flag's help is "group: text"; absl puts "<choice|choice>: " before it.
+_HELP = re.compile(r"(?:<(.*?)>: )?(?:(\w+): )?(.*)", re.DOTALL)
+
+
+def _describe(flag: flags.Flag, choices: str, text: str) -> str:
+    default = ",".join(map(str, flag.default)) if isinstance(flag.default, list) else flag.default
+    ending = "" if default in (None, "") else f" (default {default})"
+    body = textwrap.fill(f"{choices}{': ' if choices else ''}{text}{ending}", 92)
+    return f"  --{flag.name}\n{textwrap.indent(body, ' ' * 6)}"

@@ -9,7 +9,6 @@ from typing import Any
 
 from absl import flags
 
-from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
 
 # Changing these between a stop and a continuation changes no number of the run.
@@ -139,6 +138,8 @@ class Config:
         Raises:
           UserError: naming the flags, their values and the remedy.
         """
+        from sideways_tf.engines import schedule  # Imports TensorFlow: not before it is needed.
+
         if self.size > self.shorter_side:
             raise UserError(
                 f"--size={self.size} is larger than the frames, whose shorter side is "
@@ -186,7 +187,6 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
             flags.DEFINE_string(*common, text, values)
         else:
             flags.DEFINE_list(field.name, [str(v) for v in field.default], text, values)
-        flags.declare_key_flag(field.name, values)
 
 
 def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:

@@ -14,6 +14,8 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
+from absl import flags
+
 from sideways_tf import __version__, cli, config
 from sideways_tf.config import Config
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from sideways_tf.training.run_folder import RunFolder
 
 config.define_flags()
+flags.adopt_module_key_flags(config)
 
 PACKAGES = ("tensorflow", "tensorflow-addons", "tensorflow-datasets", "numpy", "opencv-python")
 
@@ -32,9 +35,6 @@ def main() -> int:
 
     Returns 0, or 128 + the number of the signal that stopped the training.
     """
-    # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
-    from sideways_tf.training import run
-    from sideways_tf.training.loop import Loop
     from sideways_tf.training.run_folder import RunFolder, new_run_path
 
     chosen = config.from_flags()
@@ -44,6 +44,10 @@ def main() -> int:
     if results and results["configuration"] == plain(chosen):
         print(f"finished already, {folder.path} has the results\n{headline(results)}")
         return 0
+    # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
+    from sideways_tf.training import run
+    from sideways_tf.training.loop import Loop
+
     run.start_tensorflow(chosen)
     dataset = run.load_dataset(chosen)
     update = run.make_update(chosen, dataset)
