@@ -65,7 +65,7 @@ class GPipeBackprop(Engine):
         """Inputs h_1 .. h_{D-1} of the modules above the first, outputs h_D, moving statistics."""
         frames, depth = clip.shape[0], self.depth
 
-        def tick(n, pipe, kept, moving):
+        def tick(n: tf.Tensor, pipe: Any, kept: Any, moving: Any) -> tuple:
             below, after = [], []
             # kept[i] holds what module i + 1 emitted at this tick: input of module i + 2, or h_D.
             for i, module in enumerate(self.modules):
@@ -95,27 +95,35 @@ class GPipeBackprop(Engine):
         _, _, kept, moving = self._ticks(frames + depth - 1, tick, (pipe, kept, moving))
         return kept[:-1], kept[-1], moving
 
-    def _forward(self, i, h_in, tau, seeds, moving):
+    def _forward(
+        self, i: int, h_in: tf.Tensor, tau: tf.Tensor, seeds: Any, moving: Any
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Output and moving statistics of module i + 1 at frame `tau` (from 1)."""
         step = open_step(self.modules[i], [tau], 1, seeds[i], moving[i])
         run = forward(self.modules[i], h_in, step)
         return run.h_out, moved(self.modules[i], step)
 
-    def _all_backward(self, clip, targets, inputs, seeds):
+    def _all_backward(
+        self,
+        clip: tf.Tensor,
+        targets: tf.Tensor,
+        inputs: list[tf.TensorArray],
+        seeds: list[tf.Tensor],
+    ) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
         """Summed loss, and for each module its summed gradients."""
         frames, depth = clip.shape[0], self.depth
 
-        def tick(n, pipe, loss, sums):
+        def tick(n: tf.Tensor, pipe: Any, loss: Any, sums: Any) -> tuple:
             above, emitted, added = [*pipe, None], [], []
             for i, module in enumerate(self.modules):
                 with tf.device(module.device):
                     tau = frames + depth - i - n
 
-                    def run(i=i, tau=tau):
+                    def run(i: int = i, tau: tf.Tensor = tau) -> tuple:
                         h_in = clip[tau - 1] if i == 0 else inputs[i - 1].read(tau - 1)
                         return self._backward(i, h_in, targets, above[i], tau, seeds, loss, sums[i])
 
-                    def idle(i=i):
+                    def idle(i: int = i) -> tuple:
                         return sums[i], [] if i == 0 else [pipe[i - 1]], loss
 
                     new, below, value = tf.cond((tau >= 1) & (tau <= frames), run, idle)
@@ -133,7 +141,17 @@ class GPipeBackprop(Engine):
         _, _, loss, sums = self._ticks(frames + depth - 1, tick, (pipe, loss, sums))
         return loss, sums
 
-    def _backward(self, i, h_in, targets, above, tau, seeds, loss, sums):
+    def _backward(
+        self,
+        i: int,
+        h_in: tf.Tensor,
+        targets: tf.Tensor,
+        above: tf.Tensor | None,
+        tau: tf.Tensor,
+        seeds: list[tf.Tensor],
+        loss: tf.Tensor,
+        sums: list[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
         """Module i + 1 again at frame `tau`, and back: sums, [gradient of its input], loss."""
         module = self.modules[i]
         # The moving statistics took this frame in on the way forward.

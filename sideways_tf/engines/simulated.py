@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -59,7 +60,7 @@ class SimulatedLayer(tf.keras.layers.Layer):
       module: i, for the timeline.
     """
 
-    def __init__(self, seconds: ModuleTime, accelerator: Accelerator, module: int, **kwargs):
+    def __init__(self, seconds: ModuleTime, accelerator: Accelerator, module: int, **kwargs: Any):
         super().__init__(**{"name": f"simulated{module}", **kwargs})
         self.seconds, self.accelerator, self.module = seconds, accelerator, module
 
@@ -67,7 +68,7 @@ class SimulatedLayer(tf.keras.layers.Layer):
         self.weight = self.add_weight("weight", [], initializer="ones")
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor, training=False) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float [T * B, ...] -> the same shape."""
         step = current_step() if training else None
         out = self.weight * x
@@ -77,7 +78,7 @@ class SimulatedLayer(tf.keras.layers.Layer):
         """`out`, given out after the forward pass; its gradient, after the backward pass."""
 
         @tf.custom_gradient
-        def held(out: tf.Tensor):
+        def held(out: tf.Tensor) -> tuple:
             done = self._pass([out, frame], count, backward=False)
 
             def gradient(above: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,68 @@
+"""From what the processes have measured to the rows of table2.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sideways_tf.engines import balance
+from sideways_tf.speed.job import Job
+from sideways_tf.speed.plan import Modules, costs_of, predicted_seconds
+
+Row = dict[str, Any]
+
+
+def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
+    """A row without its speed-up.
+
+    Keys beside those of the table: `busy_share` of each device in [0, 1]: measured on simulated
+    accelerators, elsewhere the module times over the time of a step; `share_of_bound`: the time
+    that the fullest device needs by the module times, over the measured time.
+    """
+    predicted = predicted_seconds(job, modules)
+    seconds = 1 / found["steps_per_second"]
+    sums = [job.frames * s for s in balance.device_sums(costs_of(modules), job.placement)]
+    base = job.frames * sum(costs_of(modules))
+    return {
+        "model": job.model,
+        "algorithm": job.algorithm,
+        "engine": job.engine,
+        "devices": job.devices,
+        "device_kind": job.device_kind,
+        "steps_per_second": found["steps_per_second"],
+        "speedup": None,
+        "predicted_speedup": base / predicted if predicted else None,
+        "peak_memory_bytes": found["peak_memory_bytes"],
+        "modules": [
+            {**module, "device": number}
+            for module, number in zip(modules, job.placement, strict=True)
+        ],
+        "device_peak_memory_bytes": found["device_peak_memory_bytes"],
+        "clip_bytes": found["clip_bytes"],
+        "busy_share": found["busy_share"] or [s / seconds for s in sums],
+        "share_of_bound": predicted / seconds if predicted else None,
+        "first_step_seconds": found["first_step_seconds"],
+        "purpose": job.purpose,
+        "batch": job.batch,
+        "frames": job.frames,
+        "size": job.size,
+        "steps": job.steps,
+        "repeats": job.repeats,
+    }
+
+
+def find(rows: Sequence[Row], **wanted: Any) -> Row | None:
+    """The first row with all of these values; None if there is none."""
+    matches = (row for row in rows if all(row[key] == value for key, value in wanted.items()))
+    return next(matches, None)
+
+
+def add_speedups(rows: Sequence[Row]) -> None:
+    """Set each speed row's speed-up over frame-by-frame BP on as many devices."""
+    for row in rows:
+        base = find(
+            rows, purpose="speed", algorithm="bp", engine="pipelined",
+            model=row["model"], devices=row["devices"],
+        )  # fmt: skip
+        if base and row["purpose"] == "speed":
+            row["speedup"] = row["steps_per_second"] / base["steps_per_second"]
