@@ -37,6 +37,7 @@ def main() -> None:
     given = {name: value for name, value in moved.items() if value is not None}
     config = dataclasses.replace(folder.config(), **given)
     run.start_tensorflow(config)
+    run.check(config)
     dataset = run.load_dataset(config)
     update = run.make_update(config, dataset)
     done = Checkpoints(folder, update).restore()

@@ -49,6 +49,7 @@ def main() -> int:
     from sideways_tf.training.loop import Loop
 
     run.start_tensorflow(chosen)
+    run.check(chosen)
     dataset = run.load_dataset(chosen)
     update = run.make_update(chosen, dataset)
     folder.claim(chosen)

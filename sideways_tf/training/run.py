@@ -31,6 +31,12 @@ def start_tensorflow(config: Config) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def check(config: Config) -> None:
+    """Refuse what is wrong before any data is read or prepared; needs TensorFlow's devices."""
+    config.check(depth=len(make_layers(config, num_classes=2)))
+    placement.find_devices(config.devices)
+
+
 def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
     """The layers of --model, one for each module, as --modules cuts them."""
     if config.model == "vgg8":
@@ -66,7 +72,6 @@ def load_dataset(config: Config) -> VideoDataset:
 def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
     """The modules, each on its device, not yet built."""
     layers = make_layers(config, num_classes)
-    config.check(len(layers))
     devices = placement.place(
         config.placement, layers, frame_spec(config), placement.find_devices(config.devices)
     )
@@ -80,7 +85,16 @@ def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
 
 
 def iterations_per_epoch(config: Config, dataset: VideoDataset) -> int:
-    """Full batches in an epoch."""
+    """Full batches in an epoch.
+
+    Raises:
+      UserError: if there is not even one.
+    """
+    if config.batch_size > dataset.num_train:
+        raise UserError(
+            f"--batch_size={config.batch_size}: {dataset.name} has {dataset.num_train} training "
+            "videos; give a smaller batch"
+        )
     return dataset.num_train // config.batch_size
 
 
