@@ -18,9 +18,9 @@ from absl import flags
 
 from sideways_tf import __version__, cli, config
 from sideways_tf.config import Config
+from sideways_tf.errors import UserError
 
 if TYPE_CHECKING:
-    from sideways_tf.report.accuracy import Accuracy
     from sideways_tf.training.loop import Loop
     from sideways_tf.training.run_folder import RunFolder
 
@@ -45,25 +45,34 @@ def main() -> int:
         print(f"finished already, {folder.path} has the results\n{headline(results)}")
         return 0
     # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
+    import tensorflow as tf
+
     from sideways_tf.training import run
-    from sideways_tf.training.loop import Loop
+    from sideways_tf.training.task import make_loop, make_update
 
     run.start_tensorflow(chosen)
     run.check(chosen)
     dataset = run.load_dataset(chosen)
-    update = run.make_update(chosen, dataset)
+    update = make_update(chosen, dataset)
     folder.claim(chosen)
-    loop = Loop(chosen, dataset, update, folder)
-    loop.train()
+    loop = make_loop(chosen, dataset, update, folder)
+    try:
+        loop.train()
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise UserError(
+            f"a worker of --workers={chosen.workers} is gone ({error.message.splitlines()[0]}); "
+            f"start it again and continue with {command('train', folder)} "
+            f"--flagfile={folder.flags}"
+        ) from None
     if loop.stopped:
         print(
             f"stopped by {loop.stopped.name} at iteration {loop.done} of {loop.total}, saved; "
             f"continue with\n  {command('train', folder)} --flagfile={folder.flags}"
         )
         return 128 + loop.stopped
-    accuracy = loop.test()
-    folder.finish(summary(chosen, loop, accuracy))
-    print(accuracy.table(dataset.class_names))
+    report = loop.test()
+    folder.finish(summary(chosen, loop, report))
+    print(report.table(dataset.class_names))
     print(
         f"{headline(folder.results() or {})}\nlook at the training   tensorboard --logdir "
         f"{folder.path}\ntest again by class    {command('evaluate', folder)}"
@@ -76,8 +85,8 @@ def command(name: str, folder: RunFolder) -> str:
     return f"python -m sideways_tf.{name} --workdir={folder.path}"
 
 
-def summary(chosen: Config, loop: Loop, accuracy: Accuracy) -> dict[str, Any]:
-    """What results.json says. Accuracies in [0, 1], losses in nats, times in seconds."""
+def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
+    """What results.json says of a run and of the `report` of its test. Times in seconds."""
     return {
         "configuration": plain(chosen),
         "seed": chosen.seed,
@@ -85,12 +94,10 @@ def summary(chosen: Config, loop: Loop, accuracy: Accuracy) -> dict[str, Any]:
         "devices": [module.device for module in loop.update.engine.modules],
         "iterations": loop.done,
         "train_videos": loop.dataset.num_train,
-        "test_videos": accuracy.videos,
+        "test_videos": report.videos,
         "videos_left_out": len(loop.dataset.failures),
         "train_loss": loop.final_loss,
-        "test_video_accuracy": accuracy.video,
-        "test_frame_accuracy": accuracy.frame,
-        "test_loss": accuracy.loss,
+        **loop.figures(report),
         "training_seconds": loop.seconds,
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {
@@ -110,10 +117,19 @@ def plain(chosen: Config) -> dict[str, Any]:
 
 
 def headline(results: dict[str, Any]) -> str:
-    """The two accuracies in words."""
+    """The test's figures in words."""
+    if "test_error" in results:
+        said = (
+            f"mean squared error {results['test_error']:.5f} of {results['test_videos']} videos "
+            f"(floor {results['test_floor']:.5f})"
+        )
+    else:
+        said = (
+            f"test accuracy {results['test_video_accuracy']:.1%} of {results['test_videos']} "
+            f"videos, {results['test_frame_accuracy']:.1%} of frames"
+        )
     return (
-        f"test accuracy {results['test_video_accuracy']:.1%} of {results['test_videos']} videos, "
-        f"{results['test_frame_accuracy']:.1%} of frames, after {results['iterations']} iterations "
+        f"{said}, after {results['iterations']} iterations "
         f"and {results['training_seconds']:.0f} s of training"
     )
 

@@ -188,7 +188,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_ends_in_one_line_and_writes_nothing(case, cache, tmp_path):
+def test_bad_input_ends_in_one_line_and_writes_nothing(case, cache, unbroken, tmp_path):
     flags, expected = BAD[case]
     small = [flag for flag in SMALL if flag.split("=")[0] not in {f.split("=")[0] for f in flags}]
     done = train(cache, *small, *flags, f"--workdir={tmp_path / 'run'}")

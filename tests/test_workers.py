@@ -1,0 +1,83 @@
+"""Modules on remote TensorFlow servers give, bit for bit, the weights of a local run."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.test_train import ROOT, SMALL, cache, command, train, weights  # noqa: F401
+
+FEW = [flag for flag in SMALL if not flag.startswith(("--max_iterations", "--checkpoint_every"))]
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@contextlib.contextmanager
+def two_workers():
+    """Yields their addresses and processes."""
+    addresses = ",".join(f"127.0.0.1:{free_port()}" for _ in range(2))
+    arguments = [sys.executable, "-m", "sideways_tf.worker", f"--workers={addresses}"]
+    processes = [
+        subprocess.Popen([*arguments, f"--index={i}"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for i in range(2)
+    ]
+    try:
+        for process in processes:
+            assert "lending devices" in process.stdout.readline()
+        yield addresses, processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_remote_equals_local(cache, tmp_path):  # noqa: F811
+    few = [*FEW, "--max_iterations=6"]
+    with two_workers() as (addresses, _):
+        remote = train(cache, *few, f"--workers={addresses}", f"--workdir={tmp_path / 'remote'}")
+    assert remote.returncode == 0, remote.stderr[-2000:]
+    devices = json.loads((tmp_path / "remote" / "results.json").read_text())["devices"]
+    assert [name.split("/")[3] for name in devices] == ["task:0"] * 3 + ["task:1"] * 3
+    local = train(cache, *few, "--engine=pipelined", f"--workdir={tmp_path / 'local'}")
+    assert local.returncode == 0, local.stderr[-2000:]
+    left, right = weights(tmp_path / "remote"), weights(tmp_path / "local")
+    assert sorted(left) == sorted(right)
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+def test_a_worker_that_dies_ends_the_run_in_one_line(cache, tmp_path):  # noqa: F811
+    workdir = tmp_path / "run"
+    flags = [*FEW, "--max_iterations=100000", "--checkpoint_every=3", f"--workdir={workdir}"]
+    with two_workers() as (addresses, processes):
+        run = subprocess.Popen(
+            command("train", cache, *flags, f"--workers={addresses}"),
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        while not (workdir / "checkpoints" / "checkpoint").exists():
+            assert run.poll() is None, run.stderr.read()[-2000:]
+        processes[1].kill()
+        _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert "error: a worker of --workers" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [(["--workers=127.0.0.1:1", "--index=1"], "--index=1"), ([], "--index=0: --workers names 0")],
+)
+def test_bad_flags_of_a_worker(flags, expected):
+    arguments = [sys.executable, "-m", "sideways_tf.worker", *flags]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
