@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-# The mean error of a real frame is about one grey level; 4:2:0 chroma is what the sources have.
+# The mean error of a real frame is about 1.5 grey levels; 4:2:0 chroma is what the sources have.
 JPEG_QUALITY = 95
 
 
