@@ -157,7 +157,10 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "kinetics"}, "--dataset=kinetics: no such.* moving_shapes, ucf101, hmdb51"),
+        (
+            {"name": "kinetics"},
+            "--dataset=kinetics: no such.* moving_shapes, moving_objects, ucf101, hmdb51",
+        ),
         ({"data_dir": None}, "ucf101 needs --data_dir.*www.crcv.ucf.edu.*moving_shapes"),
         ({"name": "hmdb51", "data_dir": None}, "hmdb51_org/.*serre-lab"),
         ({"data_dir": "/no/such"}, "--data_dir=/no/such: neither ucf101/split1_128 nor UCF-101"),
