@@ -1,0 +1,172 @@
+"""Which module lives on which device: cuts, lists, names, errors; and that numbers never change."""
+
+import itertools
+import random
+
+import pytest
+import tensorflow as tf
+
+from sideways_tf.engines import PipelinedSideways, balance, placement
+from sideways_tf.engines.module_times import measure
+from sideways_tf.errors import UserError
+from sideways_tf.models.regroup import regroup
+from tests.engines.networks import (
+    L,
+    assert_episodes_equal,
+    copies,
+    dense_layers,
+    random_clip,
+    squared_error,
+)
+
+EIGHT = [f"/job:localhost/replica:0/task:0/device:CPU:{n}" for n in range(8)]
+
+
+def never():
+    raise AssertionError("measured though nobody asked for it")
+
+
+def every_cut(count, groups):
+    """Sizes of all ways to cut `count` things into `groups` contiguous groups."""
+    for ends in itertools.combinations(range(1, count), groups - 1):
+        marks = [0, *ends, count]
+        yield [b - a for a, b in itertools.pairwise(marks)]
+
+
+def largest(costs, sizes):
+    return max(balance.device_sums(costs, balance.numbered(sizes)))
+
+
+@pytest.mark.parametrize(
+    ("costs", "groups", "sizes"),
+    [
+        ([1, 1, 1, 1], 2, [2, 2]),
+        ([1, 2, 3, 4, 5], 2, [3, 2]),  # 6 | 9; 10 | 5 is worse
+        ([9, 1, 1, 1], 2, [1, 3]),  # greedy by count would give 10
+        ([2, 3, 4], 3, [1, 1, 1]),
+        ([2, 3, 4], 5, [1, 1, 1]),  # more devices than modules: the last ones stay free
+        ([2, 3, 4], 1, [3]),
+    ],
+)
+def test_cut_by_hand(costs, groups, sizes):
+    assert balance.cut(costs, groups) == sizes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cut_is_exact(seed):
+    rng = random.Random(seed)
+    costs = [rng.choice([0.0, 1.0, rng.uniform(0, 10)]) for _ in range(rng.randint(1, 9))]
+    for groups in range(1, len(costs) + 1):
+        sizes = balance.cut(costs, groups)
+        assert (sum(sizes), len(sizes), min(sizes) >= 1) == (len(costs), groups, True)
+        best = min(largest(costs, other) for other in every_cut(len(costs), groups))
+        assert largest(costs, sizes) == pytest.approx(best, rel=1e-12)
+
+
+def test_bound_is_the_sum_over_the_fullest_device():
+    assert balance.bound([1.0, 2.0, 3.0], [0, 0, 1]) == 2.0
+    assert balance.bound([1.0, 2.0, 3.0], [0, 1, 0]) == 1.5
+
+
+def test_one_per_module_shares_evenly_where_devices_are_fewer():
+    def numbers(modules, devices):
+        return placement.device_numbers("one_per_module", modules, EIGHT[:devices], never)
+
+    assert numbers(3, 8) == [0, 1, 2]
+    assert numbers(6, 2) == [0, 0, 0, 1, 1, 1]
+    assert numbers(5, 2) == [0, 0, 0, 1, 1]
+    assert numbers(4, 1) == [0, 0, 0, 0]
+
+
+def test_balanced_follows_the_seconds():
+    numbers = placement.device_numbers("balanced", 4, EIGHT[:2], lambda: [9.0, 1.0, 1.0, 1.0])
+    assert numbers == [0, 1, 1, 1]
+    assert placement.device_numbers("balanced", 4, EIGHT[:1], never) == [0, 0, 0, 0]
+
+
+def test_list_takes_numbers_and_names():
+    assert placement.device_numbers("1, 0,1", 3, EIGHT[:2], never) == [1, 0, 1]
+    assert placement.device_numbers("CPU:1,/cpu:0,1", 3, EIGHT[:2], never) == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("0,1", "has 2 entries, the network has 3 modules"),
+        ("0,1,2", "there is no device '2'; there are 2, from 0: CPU:0, CPU:1"),
+        ("0,1,-1", "there is no device '-1'"),
+        ("0,1,GPU:0", "there is no device 'GPU:0'"),
+        ("balance", "has 1 entries, the network has 3 modules"),
+    ],
+)
+def test_refuses_a_wrong_list(given, message):
+    with pytest.raises(UserError, match=message) as caught:
+        placement.device_numbers(given, 3, EIGHT[:2], never)
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_that_are_not_there():
+    with pytest.raises(UserError, match=r"sees no GPU here, only .*CPU:0"):
+        placement.find_devices("gpu")
+    with pytest.raises(UserError, match=r"no device 'CPU:8'; there are CPU:0, .*--logical_cpus"):
+        placement.find_devices("CPU:0,CPU:8")
+
+
+def test_measures_each_layer_and_places_by_it():
+    """The second layer multiplies a thousand times more than the others."""
+    layers = [L.Dense(8), L.Dense(1500), L.Dense(8), L.Dense(8)]
+    layers.insert(2, L.Dense(1500))
+    frame = tf.TensorSpec([64, 8], tf.float32)
+    seconds = [times.both for times in measure(layers, frame)]
+    assert max(seconds) == seconds[2]
+    placed = placement.place("balanced", layers, frame, EIGHT[:3])
+    assert [placed.index(placed[2]), placed[::-1].index(placed[2])] == [2, 2]  # by itself
+    assert not any(layer.built for layer in layers)  # only copies were measured
+
+
+def test_a_layer_that_cannot_be_copied_is_named():
+    class Mine(L.Layer):
+        def __init__(self, secret):
+            super().__init__()
+
+    frame = tf.TensorSpec([2, 4], tf.float32)
+    layers = [L.Dense(4), Mine(object())]
+    with pytest.raises(UserError, match="'mine' cannot be copied to be measured"):
+        placement.place("balanced", layers, frame, EIGHT[:2])
+    assert placement.place("0,1", layers, frame, EIGHT[:2]) == EIGHT[:2]
+
+
+@pytest.mark.parametrize(
+    "numbers", [[0] * 4, [0, 0, 0, 1], [0, 1, 1, 1], [1, 0, 1, 0], [3, 2, 5, 7]]
+)
+def test_uneven_placements_change_no_number(numbers):
+    clip, targets = random_clip([9, 2, 4], 5)
+    seed = tf.constant([1, 2])
+    _, (one,) = copies(lambda: dense_layers(4, norm=True), [2, 4], 1)
+    _, (many,) = copies(lambda: dense_layers(4, norm=True), [2, 4], 1, [EIGHT[n] for n in numbers])
+    expected = PipelinedSideways(one, squared_error)(clip, targets, seed)
+    assert_episodes_equal(expected, PipelinedSideways(many, squared_error)(clip, targets, seed))
+    for module, number in zip(many, numbers, strict=True):
+        assert {v.device for v in module.variables} == {EIGHT[number]}
+
+
+def test_regroup_cuts_inside_sequential_by_operations():
+    layers = [
+        tf.keras.Sequential([L.Dense(100, name="a"), L.ReLU(name="b")]),
+        tf.keras.Sequential([L.Dense(10, name="c"), L.Dense(10, name="d")]),
+    ]
+    modules = regroup(layers, 3, tf.TensorSpec([2, 50], tf.float32))
+    # Multiply-adds: a 50 * 100, c 100 * 10 and d 10 * 10 of the same batch; b counts next to none.
+    names = [[layer.name for layer in module.layers] for module in modules]
+    assert names == [["a"], ["b"], ["c", "d"]] or names == [["a"], ["b", "c"], ["d"]]
+    with pytest.raises(UserError, match="--modules=5: the network has 4 layers"):
+        regroup(layers, 5, tf.TensorSpec([2, 50], tf.float32))
+
+
+def test_regroup_keeps_the_function():
+    layers = [tf.keras.Sequential([L.Dense(6, "tanh"), L.Dense(5)]), L.Dense(3)]
+    modules = regroup(layers, 2, tf.TensorSpec([2, 4], tf.float32))
+    x = tf.random.stateless_normal([2, 4], [1, 2])
+    left = modules[1](modules[0](x))
+    right = layers[1](layers[0](x))
+    tf.debugging.assert_equal(left, right)

@@ -1,0 +1,245 @@
+"""The speed benchmark: its plan and predictions by hand, a small run of every kind, its errors.
+
+No speed is checked here: that is what the benchmark itself is for.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sideways_tf.engines.timeline import Event
+from sideways_tf.errors import UserError
+from sideways_tf.speed import figure, plan, rows, table
+from sideways_tf.speed.job import Job
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools" / "benchmark_speed.py"
+KEYS = {
+    "model", "algorithm", "engine", "devices", "device_kind", "steps_per_second", "speedup",
+    "predicted_speedup", "peak_memory_bytes", "modules",
+}  # fmt: skip
+SMALL = ("--steps=1", "--repeats=1", "--batch_size=2", "--frames=16", "--size=32", "--classes=4")
+
+
+def benchmark(folder, *flags):
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.run(
+        [sys.executable, TOOL, f"--output_dir={folder}", *SMALL, *flags],
+        capture_output=True, text=True, env=environment, cwd=ROOT,
+    )  # fmt: skip
+
+
+def job(**changes):
+    template = Job(
+        "vgg8", "sideways", "pipelined", "simulated", 3, (0, 1, 2), 8, 10, 112, 101, 0.0, 1, 1, 1
+    )
+    return dataclasses.replace(template, **changes)
+
+
+def modules(*pairs):
+    return [
+        {"name": f"m{i}", "forward_seconds": f, "backward_seconds": b, "parameter_bytes": 4,
+         "forward_flops": f, "backward_flops": b}
+        for i, (f, b) in enumerate(pairs, 1)
+    ]  # fmt: skip
+
+
+THREE = modules((1.0, 2.0), (2.0, 4.0), (0.5, 1.0))
+
+
+class TestPlan:
+    def test_device_counts(self):
+        assert plan.device_counts(8, 8) == [1, 2, 4, 8]
+        assert plan.device_counts(8, 6) == [1, 2, 4, 6]
+        assert plan.device_counts(3, 6) == [1, 2, 3]
+        assert plan.device_counts(1, 6) == [1]
+
+    @pytest.mark.parametrize("text", ["gpu:0", "tpu:2", "simulated:x", "auto:2", "", "cpu:-1"])
+    def test_refuses_devices(self, text):
+        with pytest.raises(UserError, match="simulated:N"):
+            plan.parse_devices(text)
+
+    def test_parses_devices(self):
+        assert plan.parse_devices("cpu:2") == ("cpu", 2)
+        assert plan.parse_devices("gpu") == ("gpu", 0)
+
+    def test_predictions_by_hand(self):
+        assert plan.predicted_seconds(job(), THREE) == 10 * 6.0
+        assert plan.predicted_seconds(job(placement=(0, 0, 1)), THREE) == 10 * 9.0
+        assert plan.predicted_seconds(job(algorithm="bp"), THREE) == 10 * 10.5
+        # Forward 1 + 2 + 0.5 for the first frame, then 9 times 2; back 3 + 6 + 1.5, 9 times 6.
+        gpipe = plan.predicted_seconds(job(algorithm="bp", engine="gpipe"), THREE)
+        assert gpipe == (3.5 + 9 * 2.0) + (10.5 + 9 * 6.0)
+        assert plan.predicted_seconds(job(engine="time_shifted"), THREE) is None
+
+    def test_simulated_times(self):
+        scaled = [(0.05, 0.1), (0.1, 0.2), (0.025, 0.05)]
+        for source, expected in (
+            ("equal", [(0.1, 0.2)] * 3), ("flops", scaled), ("table2.json", scaled)
+        ):  # fmt: skip
+            found = plan.simulated_times(source, THREE, 0.3)
+            assert list(found) == [pytest.approx(pair) for pair in expected]
+
+    def test_rows_of_a_cpu(self):
+        jobs = plan.speed_jobs(job(device_kind="cpu"), THREE, 2, "balanced")
+        named = [(j.devices, j.algorithm, j.engine) for j in jobs]
+        assert named == [
+            (1, "bp", "keras"), (1, "bp", "time_shifted"), (1, "sideways", "time_shifted"),
+            (1, "bp", "pipelined"), (1, "sideways", "pipelined"),
+            (2, "bp", "pipelined"), (2, "sideways", "pipelined"), (2, "bp", "gpipe"),
+        ]  # fmt: skip
+        assert {j.placement for j in jobs if j.devices == 2} == {(0, 1, 1)}  # 3 | 7.5, not 9 | 1.5
+        assert {j.batch for j in jobs} == {8}
+        memory = plan.memory_jobs(jobs, [8, 16])
+        assert {(j.algorithm, j.engine, j.devices, j.frames) for j in memory} == {
+            (*engine, k)
+            for engine in [
+                ("sideways", "pipelined", 2), ("bp", "gpipe", 2), ("bp", "time_shifted", 1)
+            ]
+            for k in (8, 16)
+        }  # fmt: skip
+
+    def test_too_short_a_clip(self):
+        with pytest.raises(UserError, match="4 frames are too few for 3 modules"):
+            plan.speed_jobs(job(frames=4), THREE, 2, "balanced")
+
+    def test_job_survives_json(self):
+        assert Job.from_json(job(times=((1.0, 2.0),)).to_json()) == job(times=((1.0, 2.0),))
+
+
+def measured(job_, rate, **changes):
+    found = {
+        "steps_per_second": rate, "peak_memory_bytes": None, "device_peak_memory_bytes": [],
+        "clip_bytes": 0, "busy_share": None, "first_step_seconds": 5.0, **changes,
+    }  # fmt: skip
+    return rows.make_row(job_, found, THREE)
+
+
+class TestTable:
+    def test_row_by_hand(self):
+        row = measured(job(), rate=1 / 80)
+        assert set(row) >= KEYS
+        assert row["predicted_speedup"] == pytest.approx(10.5 / 6.0)
+        assert row["share_of_bound"] == pytest.approx(60 / 80)
+        assert row["busy_share"] == pytest.approx([30 / 80, 60 / 80, 15 / 80])
+        assert [module["device"] for module in row["modules"]] == [0, 1, 2]
+
+    def test_speedup_is_over_bp_on_as_many_devices(self):
+        other = {"devices": 2, "placement": (0, 1, 1)}
+        made = [
+            measured(job(algorithm="bp"), 2.0),
+            measured(job(), 7.0),
+            measured(job(algorithm="bp", **other), 4.0),
+            measured(job(**other), 6.0),
+            measured(job(purpose="memory"), 7.0),
+        ]
+        rows.add_speedups(made)
+        assert [row["speedup"] for row in made] == [1.0, 3.5, 1.0, 1.5, None]
+
+    def test_page_names_the_kind_and_the_paper(self):
+        made = [measured(job(algorithm="bp"), 2.0), measured(job(), 7.0)]
+        rows.add_speedups(made)
+        page = table.markdown(made, "Times.", "python tool", "machine")
+        assert "simulated accelerators" in page
+        assert "no figure here is a speed of hardware" in page
+        assert "8 V100 (paper)" in page
+        assert "6.0x" in page
+        assert "3.50x" in page
+        assert "No cut between layers passes 1.75x while m2 stays whole" in page
+
+    def test_memory_leaves_the_clip_out(self):
+        def row(frames, peak):
+            fields = {"peak_memory_bytes": peak << 20, "clip_bytes": frames << 20}
+            return measured(job(purpose="memory", frames=frames), 1.0, **fields)
+
+        (line,) = table.memory_words([row(64, 464), row(256, 686)], "vgg8", "sideways", "pipelined")
+        assert "400 MiB at 64 frames, 430 MiB at 256: 1.07x" in line
+
+
+def test_events_stem_from_the_frame_of_the_schedule():
+    """Figure of schedule.py, D = 3: at step 5 module 1 holds frame 5, the gradient is frame 1's."""
+    event = Event(0, 1, True, 5, 0.0, 1.0)
+    assert figure.source_frame(event, job()) == 1
+    assert figure.source_frame(event, job(algorithm="bp")) == 5
+    assert figure.source_frame(Event(0, 3, True, 4, 0.0, 1.0), job()) == 4
+    assert figure.source_frame(Event(0, 2, True, 2, 0.0, 1.0), job()) == 0
+    assert figure.source_frame(event._replace(backward=False), job()) == 5
+
+
+def test_simulated_run_with_timeline(tmp_path):
+    done = benchmark(
+        tmp_path / "out", "--devices=simulated:3", "--models=simple_cnn", "--step_ms=2",
+        f"--trace={tmp_path / 'trace'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "out" / "table2.json").read_text())
+    assert all(set(row) >= KEYS and row["device_kind"] == "simulated" for row in made)
+    assert {row["devices"] for row in made} == {1, 2, 3}
+    assert all(row["steps_per_second"] > 0 and row["speedup"] > 0 for row in made)
+    assert (tmp_path / "out" / "table2.md").read_text().strip() in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "table2.json",
+        "table2.md",
+    ]
+    name = "simple_cnn-sideways-pipelined-3_simulated"
+    trace = json.loads((tmp_path / "trace" / f"{name}.json").read_text())
+    spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    assert len(spans) == 2 * 6 * 16  # forward and backward, modules, steps
+    assert (tmp_path / "trace" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_cpu_run_with_timeline(tmp_path):
+    done = benchmark(
+        tmp_path / "out", "--devices=cpu:2", "--models=simple_cnn", "--memory_frames=16",
+        f"--trace={tmp_path / 'trace'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "out" / "table2.json").read_text())
+    assert len(made) == 8 + 3
+    assert all(row["device_kind"] == "cpu" and row["peak_memory_bytes"] > 0 for row in made)
+    assert all(module["forward_seconds"] > 0 for row in made for module in row["modules"])
+    assert "logical CPU devices" in done.stdout
+    name = "simple_cnn-sideways-pipelined-2_cpu"
+    trace = json.loads((tmp_path / "trace" / f"{name}.json").read_text())
+    spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    assert len(spans) == 2 * 6 * 16
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--devices=gpu"], "sees no GPU here"),
+        (["--devices=simulated"], "say how many accelerators"),
+        (["--devices=simulated:2", "--frames=10"], "10 frames are too few for 6 modules"),
+        (["--devices=simulated:2", "--placement=0,0,0,1,1,2"], "no device '2'; there are 2"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, flags, message):
+    done = benchmark(tmp_path, "--models=simple_cnn", *flags)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "table2.json").exists()
+
+
+def test_goes_on_after_a_stop(tmp_path):
+    """A row that was measured before a stop is taken as it is."""
+    flags = ("--devices=simulated:1", "--models=simple_cnn", "--step_ms=1")
+    assert benchmark(tmp_path, *flags, "--frames=10").returncode == 2  # after the profile
+    kept = (tmp_path / "measured.jsonl").read_text().splitlines()
+    assert len(kept) == 1
+    key, profile = json.loads(kept[0])
+    profile["modules"][0]["name"] = "kept"
+    key = dataclasses.replace(Job.from_json(key), frames=11).to_json()
+    (tmp_path / "measured.jsonl").write_text(json.dumps([key, profile]) + "\n")
+    done = benchmark(tmp_path, *flags, "--frames=11")
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "table2.json").read_text())
+    assert {row["modules"][0]["name"] for row in made} == {"kept"}
+    assert not (tmp_path / "measured.jsonl").exists()
