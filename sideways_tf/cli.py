@@ -39,7 +39,7 @@ def _help() -> str:
     """The entry point's own docstring and its flags with their defaults, by group."""
     groups: dict[str, list[str]] = {}
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
-        choices, group, text = _HELP.fullmatch(flag.help or "").groups(default="")
+        ((choices, group, text),) = _HELP.findall(flag.help or "")
         groups.setdefault(group or "other", []).append(_describe(flag, choices, text))
     parts = [(sys.modules["__main__"].__doc__ or "").strip()]
     parts += ["\n".join([f"{group}:", *sorted(lines)]) for group, lines in groups.items()]
@@ -48,7 +48,7 @@ def _help() -> str:
 
 
 # A flag's help is "group: text"; absl puts "<choice|choice>: " before it.
-_HELP = re.compile(r"(?:<(.*?)>: )?(?:(\w+): )?(.*)", re.DOTALL)
+_HELP = re.compile(r"\A(?:<(.*?)>: )?(?:(\w+): )?(.*)\Z", re.DOTALL)
 
 
 def _describe(flag: flags.Flag, choices: str, text: str) -> str:

@@ -1,6 +1,6 @@
 """Engines: a clip and its targets in; loss, outputs and the gradient of every variable out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sideways_tf.engines.backprop import BatchedBackprop, FrameByFrameBackprop
 from sideways_tf.engines.engine import Engine, per_frame
@@ -25,7 +25,7 @@ __all__ = [
 
 # (algorithm, engine) -> class. "time_shifted" computes all frames of an episode at once: for BP
 # this is plain batched backprop, with a shift of nothing.
-ENGINES = {
+ENGINES: dict[tuple[str, str], Callable[..., Engine]] = {
     ("sideways", "pipelined"): PipelinedSideways,
     ("sideways", "time_shifted"): TimeShiftedSideways,
     ("bp", "pipelined"): FrameByFrameBackprop,

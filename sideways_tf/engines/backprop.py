@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from sideways_tf.engines.apart import check_apart_in_time
@@ -9,7 +11,9 @@ from sideways_tf.engines.engine import Engine
 from sideways_tf.engines.passes import (
     Episode,
     assign_moving,
+    averages,
     backward,
+    each_on_device,
     forward,
     loss_and_gradient,
     module_seeds,
@@ -17,6 +21,7 @@ from sideways_tf.engines.passes import (
     moving_values,
     open_step,
     per_example,
+    zero_sums,
 )
 
 
@@ -30,15 +35,17 @@ class FrameByFrameBackprop(Engine):
     def _episode(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Episode:
         frames = clip.shape[0]
         seeds = module_seeds(seed, self.depth)
-        sums = [[tf.zeros_like(v) for v in m.trainable_variables] for m in self.modules]
+        sums = zero_sums(self.modules)
         moving = [moving_values(m) for m in self.modules]
         outputs = tf.TensorArray(self.specs[-1][1].dtype, frames)
 
-        def one_frame(tau, loss, sums, moving, outputs):
+        def one_frame(
+            tau: tf.Tensor, loss: tf.Tensor, sums: list, moving: list, outputs: Any
+        ) -> tuple:
             value, output, gradients, moving = self._cycle(
                 clip[tau], targets[tau], tau + 1, seeds, moving
             )
-            sums = tf.nest.map_structure(tf.add, sums, gradients)
+            sums = each_on_device(self.modules, tf.add, sums, gradients)
             return tau + 1, loss + value, sums, moving, outputs.write(tau, output)
 
         # One iteration at a time: a frame must not enter before the cycle of the last one ends.
@@ -51,10 +58,12 @@ class FrameByFrameBackprop(Engine):
         )
         for module, values in zip(self.modules, moving, strict=True):
             assign_moving(module, values)
-        gradients = [[g / frames for g in module] for module in sums]
-        return Episode(loss / frames, outputs.stack(), gradients)
+        means = averages(self.modules, sums, [frames] * self.depth)
+        return Episode(loss / frames, outputs.stack(), means)
 
-    def _cycle(self, x, y, tau, seeds, moving):
+    def _cycle(
+        self, x: tf.Tensor, y: tf.Tensor, tau: tf.Tensor, seeds: list, moving: list
+    ) -> tuple:
         """Eqs. 1 and 2 for frame `tau` (from 1): loss, output, gradients, moving statistics."""
         runs, after, h = [], [], x
         for module, seed, values in zip(self.modules, seeds, moving, strict=True):
@@ -63,7 +72,7 @@ class FrameByFrameBackprop(Engine):
             after.append(moved(module, step))
             h = runs[-1].h_out
         value, above = loss_and_gradient(self.loss, y, h, self.modules[-1].device)
-        gradients = []
+        gradients: list[list[tf.Tensor]] = []
         for run in reversed(runs):
             weights, above = backward(run, above, first=run is runs[0])
             gradients.insert(0, weights)

@@ -26,7 +26,7 @@ class Engine(abc.ABC):
             raise UserError("a network needs at least one module, none was given")
         self.modules = list(modules)
         self.loss = loss
-        self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] | None = None
+        self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []  # Known once built.
         self._graph = tf.function(self._episode, autograph=False)
 
     @property
@@ -69,7 +69,7 @@ class Engine(abc.ABC):
 
     def build(self, frame: tf.TensorSpec) -> None:
         """Make all variables for a batch of frames, `frame` [B, ...], unless it was done before."""
-        if self.specs is None:
+        if not self.specs:
             self.specs = build_modules(self.modules, frame)
             self._prepare()
 

@@ -104,6 +104,36 @@ def per_example(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor
     return values
 
 
+def each_on_device(
+    modules: Sequence[SidewaysBlock],
+    function: Callable[..., tf.Tensor],
+    *values: Sequence[Sequence[tf.Tensor]],
+) -> list[list[tf.Tensor]]:
+    """`function` of the values of each variable of each module, on the module's device.
+
+    Args:
+      values: one or more of [[value for each trainable variable] for each module].
+    """
+    results = []
+    for module, *parts in zip(modules, *values, strict=True):
+        with tf.device(module.device):
+            results.append([function(*numbers) for numbers in zip(*parts, strict=True)])
+    return results
+
+
+def zero_sums(modules: Sequence[SidewaysBlock]) -> list[list[tf.Tensor]]:
+    """Zeros for each trainable variable of each module."""
+    return each_on_device(modules, tf.zeros_like, [m.trainable_variables for m in modules])
+
+
+def averages(
+    modules: Sequence[SidewaysBlock], sums: Sequence[Sequence[tf.Tensor]], counts: Sequence[int]
+) -> list[list[tf.Tensor]]:
+    """The sums of each module divided by its count."""
+    divisors = [[n] * len(module) for module, n in zip(sums, counts, strict=True)]
+    return each_on_device(modules, tf.divide, sums, divisors)
+
+
 def module_seeds(seed: tf.Tensor, depth: int) -> list[tf.Tensor]:
     """A seed int32 [2] for each of `depth` modules."""
     return [tf.random.experimental.stateless_fold_in(seed, i) for i in range(depth)]

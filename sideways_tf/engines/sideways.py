@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,13 +12,16 @@ from sideways_tf.engines.engine import Engine
 from sideways_tf.engines.passes import (
     Episode,
     Loss,
+    averages,
     backward,
+    each_on_device,
     forward,
     loss_and_gradient,
     module_seeds,
     moved,
     moving_values,
     open_step,
+    zero_sums,
 )
 from sideways_tf.engines.pipe import Pipe, StepResult, empty_pipe, rest
 from sideways_tf.models.block import SidewaysBlock
@@ -92,16 +96,18 @@ class PipelinedSideways(Engine):
     def _episode(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Episode:
         modules, steps = self.modules, clip.shape[0]
         seeds = module_seeds(seed, self.depth)
-        sums = [[tf.zeros_like(v) for v in m.trainable_variables] for m in modules]
+        sums = zero_sums(modules)
         outputs = tf.TensorArray(self.specs[-1][1].dtype, steps)
 
-        def one_step(t, loss, pipe, moving, sums, outputs):
+        def one_step(
+            t: tf.Tensor, loss: tf.Tensor, pipe: Pipe, moving: list, sums: list, outputs: Any
+        ) -> tuple:
             with tf.device(modules[0].device):
                 x = clip[t - 1]
             with tf.device(modules[-1].device):
                 y = targets[t - 1]
             pipe, result = computation_step(modules, self.loss, pipe, moving, x, y, t, seeds)
-            sums = add_on_devices(modules, sums, result.gradients)
+            sums = each_on_device(modules, tf.add, sums, result.gradients)
             outputs = outputs.write(t - 1, pipe.activations[-1])
             return t + 1, loss + result.loss, pipe, result.moving, sums, outputs
 
@@ -122,16 +128,5 @@ class PipelinedSideways(Engine):
         )
         rest(modules, pipe, moving)
         gammas = [schedule.gamma(i, self.depth, steps) for i in range(1, self.depth + 1)]
-        means = [[g / n for g in module] for module, n in zip(sums, gammas, strict=True)]
+        means = averages(modules, sums, gammas)
         return Episode(loss / gammas[-1], outputs.stack()[self.depth - 1 :], means)
-
-
-def add_on_devices(
-    modules: Sequence[SidewaysBlock], sums: list[list[tf.Tensor]], new: list[list[tf.Tensor]]
-) -> list[list[tf.Tensor]]:
-    """`sums` + `new`, for each module and variable, on the module's device."""
-    added = []
-    for module, left, right in zip(modules, sums, new, strict=True):
-        with tf.device(module.device):
-            added.append([a + b for a, b in zip(left, right, strict=True)])
-    return added

@@ -83,7 +83,7 @@ class Stream(tf.Module, abc.ABC):
             raise UserError("a network needs at least one module, none was given")
         self.modules = list(modules)
         self.loss = loss
-        self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] | None = None
+        self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []  # Known once built.
 
     @property
     def depth(self) -> int:
@@ -92,7 +92,7 @@ class Stream(tf.Module, abc.ABC):
 
     def build(self, frame: tf.TensorSpec) -> None:
         """Make all variables for a batch of frames, `frame` [B, ...], unless it was done before."""
-        if self.specs is not None:
+        if self.specs:
             return
         self.specs = build_modules(self.modules, frame)
         for i, (module, spec) in enumerate(zip(self.modules, self.specs, strict=True), 1):
@@ -107,7 +107,7 @@ class Stream(tf.Module, abc.ABC):
     def empty(self, batch: int) -> StreamState:
         """The state after a restart, for a new clip of `batch` examples."""
         held = tf.zeros([batch, *self.held.shape[1:]], self.held.dtype)
-        pipe = empty_pipe(self.modules, self.specs or [], batch)
+        pipe = empty_pipe(self.modules, self.specs, batch)
         return StreamState(tf.constant(0), held, pipe, [moving_values(m) for m in self.modules])
 
     def resting(self, batch: int) -> StreamState:

@@ -14,6 +14,8 @@ pseudo-gradient is zero, gamma_i^t = 0):
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from sideways_tf.engines import schedule
@@ -41,7 +43,7 @@ def shifted_link(h: tf.Tensor, batch: int) -> tf.Tensor:
     kept = h.shape[0] - batch
 
     @tf.custom_gradient
-    def link(h: tf.Tensor):
+    def link(h: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def shift(gradient: tf.Tensor) -> tf.Tensor:
             zeros = tf.zeros_like(h[: 2 * batch])
             return tf.concat([zeros, gradient[: kept - batch]], axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,7 +28,7 @@ class SidewaysBlock(tf.keras.layers.Layer):
         module's input; None in module 1, below which nobody listens.
     """
 
-    def __init__(self, layer: tf.keras.layers.Layer, device: str = "", **kwargs):
+    def __init__(self, layer: tf.keras.layers.Layer, device: str = "", **kwargs: Any):
         super().__init__(autocast=False, **{"name": f"module_{layer.name}", **kwargs})
         make_per_step(layer)
         self.layer = layer
@@ -35,7 +36,7 @@ class SidewaysBlock(tf.keras.layers.Layer):
         self.activation: tf.Variable | None = None
         self.pseudo_gradient: tf.Variable | None = None
 
-    def call(self, h: tf.Tensor, training=False) -> tf.Tensor:
+    def call(self, h: tf.Tensor, training: bool = False) -> tf.Tensor:
         """h_{i-1} [B, ...] -> h_i [B, ...]; `training` reaches the layer as Keras passes it on."""
         with tf.device(self.device):
             return self.layer(h)

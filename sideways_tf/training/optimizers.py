@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFA announces the end of its life on import.
     import tensorflow_addons as tfa
 
-Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
+Schedule: TypeAlias = tf.keras.optimizers.schedules.LearningRateSchedule
 
 
 def make_optimizer(

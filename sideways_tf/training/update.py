@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from sideways_tf.engines import Engine, per_frame
 from sideways_tf.training.optimizers import make_moments
 
-Optimizer = tf.keras.optimizers.legacy.Optimizer
+Optimizer: TypeAlias = tf.keras.optimizers.legacy.Optimizer
 
 
 class Metrics(NamedTuple):
