@@ -11,11 +11,15 @@ from absl import flags
 
 from sideways_tf.errors import UserError
 
+DROP_EPOCHS = (100, 200)
 # Changing these between a stop and a continuation changes no number of the run.
 FREE_TO_CHANGE = {
     "workdir", "data_dir", "cache_dir", "epochs", "max_iterations",
-    "evaluate_every", "checkpoint_every", "log_every",
+    "evaluate_every", "checkpoint_every", "log_every", "diagnose_every",
 }  # fmt: skip
+
+
+UNLABELLED = ("moving_objects", "cater", "frames_only")
 
 
 def option(
@@ -36,8 +40,13 @@ class Config:
     """One run. The fields are the flags; `python -m sideways_tf.train --help` prints them."""
 
     dataset: str = option(
-        "moving_shapes", "data", "moving_shapes (needs no download), ucf101 or hmdb51",
-        choices=("moving_shapes", "ucf101", "hmdb51"),
+        "moving_shapes", "data",
+        "moving_shapes or moving_objects (drawn, no download), ucf101, hmdb51, cater, folder (of "
+        "class folders) or frames_only (any videos); moving_objects, cater and frames_only have no "
+        "labels: --model=autoencoder",
+        choices=(
+            "moving_shapes", "moving_objects", "ucf101", "hmdb51", "cater", "folder", "frames_only",
+        ),
     )  # fmt: skip
     data_dir: str = option(
         "", "data", "the unpacked official archives, or a folder with the prepared data set"
@@ -54,14 +63,28 @@ class Config:
     )  # fmt: skip
     size: int = option(112, "data", "height and width of a crop, in pixels", low=8)
     resize: int = option(
-        0, "data", "shorter side before cropping, in pixels; 0: size * 128 / 112", low=0
+        0,
+        "data",
+        "shorter side before cropping, in pixels; 0: size * 128 / 112, cater's own",
+        low=0,
     )
     allow_missing_videos: bool = option(
         False, "data", "go on without the videos that a split lists and the folder lacks"
     )
     strict_data: bool = option(False, "data", "fail at the first unreadable video")
 
-    model: str = option("simple_cnn", "model", "the network", choices=("simple_cnn", "vgg8"))
+    model: str = option(
+        "simple_cnn", "model",
+        "the network; autoencoder: another task, to give back each frame of a stream, with an "
+        "update at every computation step",
+        choices=("simple_cnn", "vgg8", "autoencoder"),
+    )  # fmt: skip
+    target: str = option(
+        "paper", "model",
+        "of autoencoder: the frame at hand when the output appears (current), or the one it stems "
+        "from (source); paper: current for sideways (section 3.4), source for bp (eq. 1)",
+        choices=("paper", "current", "source"),
+    )  # fmt: skip
     dropout: float = option(
         0.0, "model", "rate in the hidden linear modules of vgg8, in [0, 0.99]", low=0.0, high=0.99
     )
@@ -114,7 +137,7 @@ class Config:
         5.0, "training", "learning rate rises linearly from 0 for so many epochs", low=0.0
     )
     drop_epochs: tuple[int, ...] = option(
-        (100, 200), "training", "epochs at which the learning rate is divided by 10"
+        DROP_EPOCHS, "training", "epochs at which the learning rate is divided by 10"
     )
     seed: int = option(0, "training", "of weights, order, crops, flips and dropout", low=0)
 
@@ -126,11 +149,28 @@ class Config:
         0, "run", "save every so many iterations; 0: at the end of each epoch", low=0
     )
     log_every: int = option(10, "run", "write TensorBoard curves every so many iterations", low=1)
+    diagnose_every: int = option(
+        0, "run",
+        "every so many iterations write, by module, the cosine and the norm ratio between "
+        "pseudo-gradient and true gradient; such an iteration takes about three times as long; "
+        "0: never",
+        low=0,
+    )  # fmt: skip
 
     @property
-    def shorter_side(self) -> int:
-        """Pixels of a stored frame's shorter side: 128 for crops of 112, in proportion."""
+    def shorter_side(self) -> int | None:
+        """Pixels of a stored frame's shorter side: 128 for crops of 112, in proportion.
+
+        None: as it is. CATER is cropped from full frames.
+        """
+        if self.dataset == "cater" and not self.resize:
+            return None
         return self.resize or round(self.size * 128 / 112)
+
+    @property
+    def autoencodes(self) -> bool:
+        """Whether the task is auto-encoding; else classification."""
+        return self.model == "autoencoder"
 
     def check(self, depth: int) -> None:
         """Refuse what no flag can see alone; `depth` is D.
@@ -140,15 +180,33 @@ class Config:
         """
         from sideways_tf.engines import schedule  # Imports TensorFlow: not before it is needed.
 
-        if self.size > self.shorter_side:
+        if self.shorter_side and self.size > self.shorter_side:
             raise UserError(
                 f"--size={self.size} is larger than the frames, whose shorter side is "
                 f"--resize={self.shorter_side} pixels: crop less or resize to more"
             )
-        if self.algorithm == "sideways":
+        self._check_task()
+        if self.algorithm == "sideways" or self.autoencodes:
             schedule.check_episode(depth, self.frames)
         if list(self.drop_epochs) != sorted(set(self.drop_epochs)):
             raise UserError(f"--drop_epochs={self.drop_epochs} must rise from one to the next")
+
+    def _check_task(self) -> None:
+        if self.autoencodes and self.diagnose_every:
+            raise UserError(
+                f"--diagnose_every={self.diagnose_every} compares gradients of whole clips, "
+                "--model=autoencoder updates at every step: leave --diagnose_every out"
+            )
+        if self.dataset in UNLABELLED and not self.autoencodes:
+            raise UserError(
+                f"--dataset={self.dataset} has no labels, --model={self.model} classifies: use "
+                "--model=autoencoder, or a data set with labels"
+            )
+        if self.autoencodes and self.engine not in ("auto", "pipelined"):
+            raise UserError(
+                f"--engine={self.engine} computes many frames at once, --model=autoencoder learns "
+                "from each by itself: leave --engine out"
+            )
 
     def flag_lines(self) -> list[str]:
         """`--name=value` for every field but workdir: a flagfile that runs this again."""
@@ -186,7 +244,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         elif kind is str:
             flags.DEFINE_string(*common, text, values)
         else:
-            flags.DEFINE_list(field.name, [str(v) for v in field.default], text, values)
+            flags.DEFINE_list(field.name, [str(epoch) for epoch in DROP_EPOCHS], text, values)
 
 
 def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:

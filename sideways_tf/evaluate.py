@@ -1,4 +1,5 @@
-"""Test a run: whole videos, centre crop, mean of the per-frame class probabilities.
+"""Test a run on whole videos, centre crop: mean of the per-frame class probabilities, or the
+reconstruction error of what a stream shows.
 
     python -m sideways_tf.evaluate --workdir=runs/NAME
 
@@ -25,10 +26,10 @@ def main() -> None:
     """Restore the newest checkpoint, test, print a table by class."""
     import dataclasses
 
-    from sideways_tf.report.accuracy import measure_accuracy
     from sideways_tf.training import run
     from sideways_tf.training.checkpoints import Checkpoints
     from sideways_tf.training.run_folder import RunFolder
+    from sideways_tf.training.task import make_update, measure
 
     if not WORKDIR.value:
         raise UserError("--workdir is missing: name the folder of a run, runs/NAME")
@@ -39,17 +40,16 @@ def main() -> None:
     run.start_tensorflow(config)
     run.check(config)
     dataset = run.load_dataset(config)
-    update = run.make_update(config, dataset)
+    update = make_update(config, dataset)
     done = Checkpoints(folder, update).restore()
     if not done:
         raise UserError(f"--workdir={folder.path} has no checkpoint yet: train first")
-    videos = dataset.test_videos(size=config.size, stride=config.stride)
-    accuracy = measure_accuracy(update.engine.modules, videos, dataset.num_test)
+    report = measure(config, dataset, update.engine.modules)
     if JSON.value:
-        print(json.dumps({"iteration": done, **accuracy.as_dict(dataset.class_names)}, indent=2))
+        print(json.dumps({"iteration": done, **report.as_dict(dataset.class_names)}, indent=2))
         return
     print(f"{folder.path} at iteration {done}", file=sys.stderr)
-    print(accuracy.table(dataset.class_names))
+    print(report.table(dataset.class_names))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ import numpy as np
 
 from sideways_tf.data.cater import UNLABELLED
 from sideways_tf.data.listing import Listing, Video
-from sideways_tf.data.ray_casting import SHAPES, Solid, render, rotation, support
+from sideways_tf.data.ray_casting import SHAPES, Camera, Solid, rotation, support
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
 
 NUM_TRAIN = 96
 NUM_TEST = 16
 NUM_FRAMES = 80
 _SEED = 20200102
-_ACTIONS = ("slide", "rotate", "pick_place", "none")
+_ACTIONS = ("slide", "rotate", "pick_place", "none", "none")
 _ACTION_FRAMES = 40  # about as fast as CATER
 _TABLE = 1.7  # objects stay in [-_TABLE, _TABLE] x [-_TABLE, _TABLE]
 _COLOURS = {  # of CLEVR and CATER, in [0, 1]
@@ -88,9 +88,9 @@ def draw_video(name: str, height: int, frames: int = NUM_FRAMES) -> Iterator[np.
     rng = np.random.default_rng([_SEED, *name.encode()])
     actors = make_actors(rng, frames)
     light = np.array([-1.5, -1.0, 2.6]) + rng.uniform(-0.5, 0.5, 3)
-    camera = np.array([0.0, -6.4, 4.4]) + rng.uniform(-0.3, 0.3, 3)
+    camera = Camera(np.array([0.0, -6.4, 4.4]) + rng.uniform(-0.3, 0.3, 3), light, height)
     for frame in range(frames):
-        yield render([actor.solid(frame) for actor in actors], light, camera, height)
+        yield camera.render([actor.solid(frame) for actor in actors])
 
 
 def make_actors(rng: np.random.Generator, frames: int) -> list[Actor]:

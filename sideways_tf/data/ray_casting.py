@@ -16,7 +16,7 @@ _OVERSAMPLING = 2  # rays along each side of a pixel
 _FIELD_OF_VIEW = 0.62  # radians, of the height
 _FAR = np.float32(np.inf)
 _EPSILON = 1e-3
-_TABLE_COLOUR = np.array([0.5, 0.5, 0.49])
+_TABLE_COLOUR = np.array([0.5, 0.5, 0.49], np.float32)
 _SKY, _GROUND = np.array([0.85, 0.88, 0.95]), np.array([0.3, 0.3, 0.32])  # what metal mirrors
 
 
@@ -59,23 +59,55 @@ def support(shape: str, turned: np.ndarray) -> float:
     return float(np.hypot(axes[0], axes[1]) + axes[2])
 
 
-def render(solids: list[Solid], light: np.ndarray, camera: np.ndarray, height: int) -> np.ndarray:
-    """The scene as `camera` [3] sees it, lit from the direction `light` [3].
+class Camera:
+    """Looks at the middle of a table from `place` [3], lit from the direction `light` [3].
 
-    Returns:
-      uint8 [height, 1.25 height, 3] RGB.
+    Args:
+      height: of the pictures, in pixels; their width is 1.25 times as much.
     """
-    width = round(height * _ASPECT)
-    rays = _camera_rays(camera, height * _OVERSAMPLING, width * _OVERSAMPLING)
-    towards = light / np.linalg.norm(light)
-    origin = np.broadcast_to(camera.astype(np.float32), rays.shape)
-    depth, normal, hit = _nearest(solids, origin, rays)
-    point = origin + np.where(np.isfinite(depth), depth, 0)[:, None] * rays
-    lit = ~_in_shadow(solids, point + _EPSILON * normal, towards)
-    colour = _shade(solids, hit, point, normal, rays, lit, towards)
-    image = colour.reshape(height * _OVERSAMPLING, width * _OVERSAMPLING, 3)
-    small = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.clip(np.rint(255 * small), 0, 255).astype(np.uint8)
+
+    def __init__(self, place: np.ndarray, light: np.ndarray, height: int):
+        self.size = (round(height * _ASPECT), height)
+        self.towards = (light / np.linalg.norm(light)).astype(np.float32)
+        rows, columns = (_OVERSAMPLING * side for side in reversed(self.size))
+        self.rays = _camera_rays(place, rows, columns)
+        self.origin = np.broadcast_to(place.astype(np.float32), self.rays.shape)
+        with np.errstate(divide="ignore"):
+            below = -self.origin[:, 2] / self.rays[:, 2]
+        self.table = np.where(self.rays[:, 2] < 0, below, _FAR)
+
+    def render(self, solids: list[Solid]) -> np.ndarray:
+        """The picture of `solids`, uint8 [height, 1.25 height, 3] RGB."""
+        depth, normal, hit = self._nearest(solids)
+        point = self.origin + np.where(np.isfinite(depth), depth, 0)[:, None] * self.rays
+        lit = ~_in_shadow(solids, point + _EPSILON * normal, self.towards)
+        colour = self._shade_table(point, lit)
+        for number, solid in enumerate(solids):
+            mine = np.flatnonzero(hit == number)
+            colour[mine] = _shade(solid, normal[mine], self.rays[mine], lit[mine], self.towards)
+        width, height = self.size
+        image = np.clip(colour, 0, 1).reshape(_OVERSAMPLING * height, _OVERSAMPLING * width, 3)
+        small = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA)
+        return np.clip(np.rint(255 * small), 0, 255).astype(np.uint8)
+
+    def _nearest(self, solids: list[Solid]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each ray: distance, unit normal, and the solid's number; -1 is the table."""
+        depth = self.table.copy()
+        normal = np.zeros_like(self.rays)
+        normal[:, 2] = 1
+        hit = np.full(len(depth), -1)
+        for number, solid in enumerate(solids):
+            rows, distance, own = _meet(solid, self.origin, self.rays)
+            nearer = distance < depth[rows]
+            rows = rows[nearer]
+            depth[rows], hit[rows] = distance[nearer], number
+            normal[rows] = own[nearer] @ solid.rotation.T.astype(np.float32)
+        return depth, normal, hit
+
+    def _shade_table(self, point: np.ndarray, lit: np.ndarray) -> np.ndarray:
+        """Colour of the table at `point` [n, 3], float32 [n, 3]: darker away from the lamp."""
+        fall = 1 / (1 + 0.03 * (point[:, 0] ** 2 + point[:, 1] ** 2))
+        return _TABLE_COLOUR * (0.35 + 0.75 * self.towards[2] * lit * fall)[:, None]
 
 
 def _camera_rays(camera: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -93,45 +125,30 @@ def _camera_rays(camera: np.ndarray, height: int, width: int) -> np.ndarray:
     return rays.reshape(-1, 3).astype(np.float32)
 
 
-def _nearest(
-    solids: list[Solid], origin: np.ndarray, rays: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each ray: distance, unit normal, and the solid's number; -1 is the table."""
-    with np.errstate(divide="ignore"):
-        depth = np.where(rays[:, 2] < 0, -origin[:, 2] / rays[:, 2], _FAR)
-    normal = np.broadcast_to(np.array([0, 0, 1], np.float32), rays.shape).copy()
-    hit = np.full(len(rays), -1)
-    for number, solid in enumerate(solids):
-        distance, own = _meet(solid, origin, rays)
-        nearer = distance < depth
-        depth[nearer], hit[nearer] = distance[nearer], number
-        normal[nearer] = own[nearer] @ solid.rotation.T.astype(np.float32)
-    return depth, normal, hit
-
-
 def _in_shadow(solids: list[Solid], points: np.ndarray, towards: np.ndarray) -> np.ndarray:
     """Whether a solid stands between each of `points` and the light."""
     rays = np.broadcast_to(towards.astype(np.float32), points.shape)
     dark = np.zeros(len(points), bool)
     for solid in solids:
-        dark |= np.isfinite(_meet(solid, points, rays)[0])
+        rows, distance, _ = _meet(solid, points, rays)
+        dark[rows[np.isfinite(distance)]] = True
     return dark
 
 
-def _meet(solid: Solid, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to `solid` along each ray, inf where it is missed; normal in its coordinates."""
-    distance = np.full(len(rays), _FAR, np.float32)
-    normal = np.zeros_like(rays)
-    # Most rays pass the solid's bounding ball.
+def _meet(
+    solid: Solid, origin: np.ndarray, rays: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rays that may meet `solid`, by number; distance, inf where it is missed; its normal,
+    in its own coordinates."""
+    # Most rays pass its bounding ball: of radius sqrt(3), the cube's.
     to_centre = solid.centre.astype(np.float32) - origin
     along = np.einsum("nk,nk->n", to_centre, rays)
     gap = np.einsum("nk,nk->n", to_centre, to_centre) - along**2
     near = np.flatnonzero((gap < 3.01 * solid.size**2) & (along > -2 * solid.size))
-    own = solid.rotation.astype(np.float32) / solid.size
-    o, d = -to_centre[near] @ own, rays[near] @ own
+    own = solid.rotation.astype(np.float32) / np.float32(solid.size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        distance[near], normal[near] = _BODIES[solid.shape](o, d)
-    return distance, normal
+        distance, normal = _BODIES[solid.shape](-to_centre[near] @ own, rays[near] @ own)
+    return near, distance, normal
 
 
 def _entry(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,30 +215,14 @@ _BODIES = {"sphere": _sphere, "cube": _cube, "cylinder": _cylinder, "cone": _con
 
 
 def _shade(
-    solids: list[Solid],
-    hit: np.ndarray,
-    point: np.ndarray,
-    normal: np.ndarray,
-    rays: np.ndarray,
-    lit: np.ndarray,
-    towards: np.ndarray,
+    solid: Solid, normal: np.ndarray, rays: np.ndarray, lit: np.ndarray, towards: np.ndarray
 ) -> np.ndarray:
     """Colour of each ray, float [n, 3]: ambient, diffuse (Lambert) and highlights (Phong)."""
-    facing = (normal * rays).sum(1, keepdims=True)
-    mirrored = rays - 2 * facing * normal
+    mirrored = rays - 2 * (normal * rays).sum(1, keepdims=True) * normal
     diffuse = np.clip(normal @ towards, 0, 1) * lit
     gleam = np.clip(mirrored @ towards, 0, 1) * lit
-    fall = 1 / (1 + 0.03 * (point[:, :2] ** 2).sum(1))  # the lamp's cone on the table
-    colour = (_TABLE_COLOUR * (0.35 + 0.75 * diffuse * fall)[:, None]).astype(np.float64)
-    sky = np.clip(mirrored[:, 2:] * 0.5 + 0.5, 0, 1)
-    around = _GROUND + (_SKY - _GROUND) * sky
-    for number, solid in enumerate(solids):
-        mine = hit == number
-        base = solid.colour * (0.3 + 0.8 * diffuse[mine])[:, None]
-        if solid.metal:
-            tint = 0.35 + 0.65 * solid.colour
-            base = 0.45 * base + 0.5 * tint * around[mine] + gleam[mine, None] ** 40
-        else:
-            base = base + 0.12 * gleam[mine, None] ** 8
-        colour[mine] = base
-    return np.clip(colour, 0, 1)
+    base = solid.colour * (0.3 + 0.8 * diffuse)[:, None]
+    if not solid.metal:
+        return base + 0.12 * gleam[:, None] ** 8
+    around = _GROUND + (_SKY - _GROUND) * np.clip(mirrored[:, 2:] * 0.5 + 0.5, 0, 1)
+    return 0.45 * base + 0.5 * (0.35 + 0.65 * solid.colour) * around + gleam[:, None] ** 40

@@ -75,8 +75,10 @@ def read_buffer(buffer: tf.Variable, batch: int) -> tf.Tensor:
 def rest(modules: Sequence[SidewaysBlock], pipe: Pipe, moving: Sequence[list[tf.Tensor]]) -> None:
     """Write the pipe and the moving statistics to the modules' variables."""
     for module, h in zip(modules, pipe.activations, strict=True):
+        assert module.activation is not None
         module.activation.assign(h)
     for module, g in zip(modules[1:], pipe.pseudo_gradients, strict=True):
+        assert module.pseudo_gradient is not None
         module.pseudo_gradient.assign(g)
     for module, values in zip(modules, moving, strict=True):
         assign_moving(module, values)

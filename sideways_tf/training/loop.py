@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -15,12 +16,13 @@ from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.errors import UserError
 from sideways_tf.report import progress
-from sideways_tf.report.accuracy import Accuracy, measure_accuracy
+from sideways_tf.report.accuracy import measure_accuracy
 from sideways_tf.report.tensorboard import Curves
 from sideways_tf.training import run
 from sideways_tf.training.checkpoints import Checkpoints
+from sideways_tf.training.diagnosis import Diagnosis
 from sideways_tf.training.run_folder import RunFolder
-from sideways_tf.training.update import Metrics, Update
+from sideways_tf.training.update import Metrics
 
 
 class Loop:
@@ -31,15 +33,21 @@ class Loop:
       stopped: the signal that ended the loop before its time; None else.
     """
 
-    def __init__(self, config: Config, dataset: VideoDataset, update: Update, folder: RunFolder):
+    def __init__(self, config: Config, dataset: VideoDataset, update: Any, folder: RunFolder):
         self.config, self.dataset, self.update = config, dataset, update
         self.checkpoints = Checkpoints(folder, update)
-        self.curves = Curves(folder.path)
+        self.curves = self.make_curves(folder)
         self.per_epoch = run.iterations_per_epoch(config, dataset)
         self.learning_rate = run.schedule(config, config.learning_rate, self.per_epoch)
         total = config.epochs * self.per_epoch
         self.total = min(total, config.max_iterations) if config.max_iterations else total
+        self.diagnosis = Diagnosis(update) if config.diagnose_every else None
         self.stopped: signal.Signals | None = None
+        self._logged = (0, 0.0)  # Iteration and time of the last point of the curves.
+
+    def make_curves(self, folder: RunFolder) -> Any:
+        """What writes this task's curves."""
+        return Curves(folder.path)
 
     @property
     def done(self) -> int:
@@ -61,6 +69,7 @@ class Loop:
         done = self.checkpoints.restore()
         with self._signals(), self._progress(done) as shown:
             for clip, labels in self._batches(done):
+                self._diagnose(clip, labels, done + 1)
                 metrics = self.update(clip, labels)
                 done += 1
                 self._check_finite(metrics, done)
@@ -74,13 +83,21 @@ class Loop:
         self.checkpoints.save()
         self.curves.flush()
 
-    def test(self) -> Accuracy:
+    def test(self) -> Any:
         """Accuracy over the whole test videos, now."""
         videos = self.dataset.test_videos(size=self.config.size, stride=self.config.stride)
         modules = self.update.engine.modules
         accuracy = measure_accuracy(modules, videos, self.dataset.num_test)
         self.curves.test(self.done, accuracy)
         return accuracy
+
+    def figures(self, report: Any) -> dict[str, Any]:
+        """What results.json says of `test`'s report: accuracies in [0, 1], the loss in nats."""
+        return {
+            "test_video_accuracy": report.video,
+            "test_frame_accuracy": report.frame,
+            "test_loss": report.loss,
+        }
 
     def _batches(self, done: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """The batches from iteration `done` on, across epochs."""
@@ -99,6 +116,11 @@ class Loop:
         every = self.config.evaluate_every * self.per_epoch
         return done < self.total and bool(every) and done % every == 0
 
+    def _diagnose(self, clip: tf.Tensor, labels: tf.Tensor, iteration: int) -> None:
+        """Before the update that makes `iteration`, where it is due."""
+        if self.diagnosis and iteration % self.config.diagnose_every == 0:
+            self.curves.diagnosis(iteration, self.diagnosis(clip, labels))
+
     def _check_finite(self, metrics: Metrics, done: int) -> None:
         loss, norms = float(metrics.loss), metrics.gradient_norm.numpy()
         bad = [i for i, norm in enumerate(norms, 1) if not math.isfinite(norm)]
@@ -109,15 +131,18 @@ class Loop:
             )
 
     def _show(self, shown: tqdm, metrics: Metrics, done: int) -> None:
-        loss, accuracy = float(metrics.loss), float(metrics.accuracy)
-        text = {"loss": f"{loss:.3f}", "accuracy": f"{accuracy:.1%}"}
-        shown.set_postfix(text, refresh=False)
+        shown.set_postfix(self._text(metrics), refresh=False)
         shown.update()
         if done % self.config.log_every == 0 or done == self.total:
             now = time.monotonic()
             rate = (done - self._logged[0]) / (now - self._logged[1])
             self._logged = done, now
             self.curves.training(done, metrics, float(self.learning_rate(done - 1)), rate)
+
+    def _text(self, metrics: Any) -> dict[str, str]:
+        """What the progress bar says."""
+        loss, accuracy = float(metrics.loss), float(metrics.accuracy)
+        return {"loss": f"{loss:.3f}", "accuracy": f"{accuracy:.1%}"}
 
     def _progress(self, done: int) -> tqdm:
         self._logged = done, time.monotonic()
@@ -128,7 +153,7 @@ class Loop:
     def _signals(self) -> Iterator[None]:
         """Within: the first Ctrl-C or SIGTERM ends the loop after the iteration, saving."""
 
-        def stop(number: int, _) -> None:
+        def stop(number: int, _: object) -> None:
             self.stopped = signal.Signals(number)
             signal.signal(number, signal.default_int_handler)
 

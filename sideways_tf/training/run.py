@@ -12,6 +12,7 @@ from sideways_tf.data import VideoDataset, open_dataset
 from sideways_tf.engines import make_engine, placement
 from sideways_tf.errors import UserError
 from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8
+from sideways_tf.models.autoencoder import autoencoder, check_size
 from sideways_tf.models.regroup import regroup
 from sideways_tf.training.learning_rate import WarmUpThenDrops
 from sideways_tf.training.optimizers import make_optimizer
@@ -40,12 +41,15 @@ def check(config: Config) -> None:
 def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
     """The layers of --model, one for each module, as --modules cuts them."""
     if config.model == "vgg8":
-        layers = vgg8(num_classes, config.dropout)
+        layers: list[tf.keras.layers.Layer] = vgg8(num_classes, config.dropout)
     elif config.dropout:
         raise UserError(
             f"--dropout={config.dropout}: {config.model} has no hidden linear module; use "
             "--model=vgg8, or no dropout"
         )
+    elif config.model == "autoencoder":
+        check_size(config.size)
+        layers = autoencoder()
     else:
         layers = simple_cnn(num_classes)
     return regroup(layers, config.modules, frame_spec(config)) if config.modules else layers

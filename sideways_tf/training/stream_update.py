@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from sideways_tf.engines.passes import module_seeds
 from sideways_tf.engines.stream import Stream, StreamState
+from sideways_tf.training.optimizers import make_moments
 from sideways_tf.training.update import Optimizer, clip_by_value, module_statistics
-
-Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
 
 
 class StreamMetrics(NamedTuple):
@@ -30,14 +29,14 @@ class StreamMetrics(NamedTuple):
     updates: tf.Tensor
 
 
-class ByStep(Schedule):
+class ByStep(tf.keras.optimizers.schedules.LearningRateSchedule):
     """`schedule` of the computation steps of the whole run, not of an optimizer's own count.
 
     BP makes fewer updates on a stream than Sideways, a lower module fewer than a higher one: the
     learning rate is the same for all of them at the same frame.
     """
 
-    def __init__(self, schedule: Schedule, steps: tf.Variable):
+    def __init__(self, schedule: Callable[[tf.Tensor], tf.Tensor], steps: tf.Variable):
         self.schedule, self.steps = schedule, steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
@@ -45,7 +44,7 @@ class ByStep(Schedule):
         return self.schedule(self.steps)
 
     def get_config(self) -> dict:
-        return self.schedule.get_config()
+        return {"schedule": self.schedule, "steps": self.steps}
 
 
 class StreamUpdate(tf.Module):
@@ -87,6 +86,9 @@ class StreamUpdate(tf.Module):
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
         self.mean_loss = tf.Variable(0.0, trainable=False, name="mean_loss")
         self.optimizers = [make_optimizer(self.steps) for _ in engine.modules]
+        for module, optimizer in zip(engine.modules, self.optimizers, strict=True):
+            with tf.device(module.device):
+                make_moments(optimizer, module.trainable_variables)
 
     @tf.function(autograph=False)
     def __call__(self, clip: tf.Tensor, labels: tf.Tensor | None = None) -> StreamMetrics:
