@@ -3,6 +3,8 @@
 train/  loss, accuracy, learning_rate, steps_per_second       by iteration
         gradient_mean/module_1 .., gradient_norm/module_1 ..  of the averaged gradients, which in
                                                               Sideways are pseudo-gradients
+        cosine/module_1 .., norm_ratio/module_1 ..            with --diagnose_every: of the batch
+                                                              whose update makes that iteration
 test/   video_accuracy, frame_accuracy, loss                  by iteration
 """
 
@@ -13,6 +15,7 @@ import pathlib
 import tensorflow as tf
 
 from sideways_tf.report.accuracy import Accuracy
+from sideways_tf.training.diagnosis import Agreement
 from sideways_tf.training.update import Metrics
 
 
@@ -37,6 +40,13 @@ class Curves:
             ):
                 tf.summary.scalar(f"gradient_mean/module_{i}", mean)
                 tf.summary.scalar(f"gradient_norm/module_{i}", norm)
+
+    def diagnosis(self, iteration: int, agreement: Agreement) -> None:
+        """One point of each curve that compares pseudo-gradients with true gradients."""
+        with self._train.as_default(iteration):
+            for i, (cosine, ratio) in enumerate(zip(*agreement, strict=True), 1):
+                tf.summary.scalar(f"cosine/module_{i}", cosine)
+                tf.summary.scalar(f"norm_ratio/module_{i}", ratio)
 
     def test(self, iteration: int, accuracy: Accuracy) -> None:
         """One point of each test curve."""

@@ -73,8 +73,7 @@ class Update(tf.Module):
           clip: float32 [K, B, H, W, 3] in [0, 1].
           labels: int32 [B].
         """
-        seed = tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.iteration, tf.int32)])
-        episode = self.engine(clip, per_frame(labels, clip.shape[0]), seed)
+        episode = self.engine(clip, per_frame(labels, clip.shape[0]), self.episode_seed())
         means, norms = module_statistics(episode.gradients)
         for module, optimizer, gradients in zip(
             self.engine.modules, self.optimizers, episode.gradients, strict=True
@@ -88,6 +87,10 @@ class Update(tf.Module):
         self.mean_loss.assign_add((tf.cast(episode.loss, tf.float32) - self.mean_loss) / count)
         hits = tf.argmax(episode.outputs, -1, tf.int32) == labels[tf.newaxis]
         return Metrics(episode.loss, tf.reduce_mean(tf.cast(hits, tf.float32)), means, norms)
+
+    def episode_seed(self) -> tf.Tensor:
+        """Seed of the coming iteration's dropout masks, int32 [2]."""
+        return tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.iteration, tf.int32)])
 
 
 def clip_by_value(gradients: Sequence[tf.Tensor], value: float) -> list[tf.Tensor]:
