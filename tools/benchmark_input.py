@@ -8,19 +8,24 @@ pipeline samples, held in memory, on all cores, and does nothing else with them.
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sideways_tf import cli, config
 from sideways_tf.config import Config
 from sideways_tf.errors import UserError
 
 config.define_flags()
+flags.adopt_module_key_flags(config)
 _BATCHES = flags.DEFINE_integer("batches", 24, "batches measured in each round", 2)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "rounds, of which the median counts", 1)
 _ITERATIONS = flags.DEFINE_integer("iterations", 10, "training iterations measured; 0: none", 0)

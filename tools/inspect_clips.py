@@ -7,15 +7,20 @@ Takes the flags of training; each row is a clip, from its first frame to its las
 """
 
 import os
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 from absl import flags
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from sideways_tf import cli, config
 from sideways_tf.errors import UserError
 
 config.define_flags()
+flags.adopt_module_key_flags(config)
 _OUTPUT = flags.DEFINE_string("output", "clips.png", "file to write, *.png")
 _EPOCH = flags.DEFINE_integer("epoch", 0, "of which the first batch is shown, from 0", 0)
 _COLUMNS = flags.DEFINE_integer("columns", 12, "frames shown of a clip, evenly apart", 1)

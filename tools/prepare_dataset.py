@@ -6,10 +6,14 @@
 Stopped and started again it continues where it was.
 """
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sideways_tf import cli
 from sideways_tf.data.folder import TEST_SHARE, Folder

@@ -1,5 +1,6 @@
 """Stored examples -> clips [K, B, H, W, 3]: read, sample, decode, crop, flip, batch."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from sideways_tf.data.sampling import clip_indices, clip_start
 
 # One batch is computed on, one is ready, one is being made.
 PREFETCHED_BATCHES = 2
+# Fixed: tf.data's own tuning starts from one call anew in each epoch.
+PARALLEL_CALLS = 2 * len(os.sched_getaffinity(0))
 
 Example = dict[str, tf.Tensor]
 """`video`: JPEG strings [N]; `label`: int64 []; `name`: string []."""
@@ -111,7 +114,7 @@ def train_batches(
     clips = (
         records.take(order)
         .dataset()
-        .map(example_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(example_clip, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     )
     batches = clips.batch(batch_size, drop_remainder=True).map(time_major)
     return batches.prefetch(PREFETCHED_BATCHES)
@@ -135,9 +138,18 @@ def whole_videos(records: RecordIndex, *, size: int, stride: int) -> tf.data.Dat
         )
 
     videos = records.dataset().map(
-        example_video, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        example_video, num_parallel_calls=PARALLEL_CALLS, deterministic=True
     )
     return videos.prefetch(PREFETCHED_BATCHES)
+
+
+def names(records: RecordIndex) -> tf.data.Dataset:
+    """The names of all videos, string [], in stored order."""
+    return records.dataset().map(
+        lambda *location: parse_example(read_record(*location))["name"],
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
 
 
 def to_unit_range(pixels: tf.Tensor) -> tf.Tensor:
