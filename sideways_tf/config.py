@@ -55,6 +55,12 @@ class Config:
         "~/.cache/sideways_tf", "data", "where prepared data sets are kept and found again"
     )
     split: int = option(1, "data", "official split, 1 to 3", low=1, high=3)
+    holdout: float = option(
+        0.0, "data",
+        "share of the training videos, whole recordings, to leave out of training and to test on "
+        "instead of the test videos, in [0, 0.9]; 0: none",
+        low=0.0, high=0.9,
+    )  # fmt: skip
     frames: int = option(64, "data", "K, contiguous frames of a clip", low=1)
     stride: int = option(1, "data", "keep every so many-th frame, in frames", low=1)
     padding: str = option(

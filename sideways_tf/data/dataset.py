@@ -1,8 +1,12 @@
 """A prepared data set, as the training and the evaluation see it."""
 
+import copy
+
+import numpy as np
 import tensorflow as tf
 
 from sideways_tf.data import pipeline
+from sideways_tf.data.holdout import held_out
 from sideways_tf.data.records import RecordIndex, index_records
 from sideways_tf.data.sampling import PADDINGS
 from sideways_tf.data.video_builder import VideoBuilder
@@ -34,6 +38,31 @@ class VideoDataset:
         }
         self.num_train = len(self.records["train"])
         self.num_test = len(self.records["test"])
+
+    def hold_out(self, share: float) -> "VideoDataset":
+        """This data set with a share of its training videos in the place of the test videos.
+
+        Always the same videos, whole recordings; see `holdout.py`. Reads every training record
+        once, for its name.
+
+        Raises:
+            UserError: nothing would be held out.
+        """
+        records = self.records["train"]
+        names = [name.numpy().decode() for name in pipeline.names(records)]
+        chosen = held_out(names, share)
+        if not chosen.any():
+            raise UserError(
+                f"--holdout={share}: {self.name} has too few training recordings to hold any out; "
+                "give a larger share"
+            )
+        part = copy.copy(self)
+        part.records = {
+            "train": records.take(np.flatnonzero(~chosen)),
+            "test": records.take(np.flatnonzero(chosen)),
+        }
+        part.num_train, part.num_test = (len(part.records[split]) for split in ("train", "test"))
+        return part
 
     def train_batches(
         self,

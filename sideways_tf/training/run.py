@@ -62,7 +62,7 @@ def frame_spec(config: Config) -> tf.TensorSpec:
 
 def load_dataset(config: Config) -> VideoDataset:
     """The data set of the configuration, prepared first where it was not yet."""
-    return open_dataset(
+    dataset = open_dataset(
         config.dataset,
         data_dir=config.data_dir or None,
         cache_dir=os.path.expanduser(config.cache_dir),
@@ -71,6 +71,7 @@ def load_dataset(config: Config) -> VideoDataset:
         allow_missing_videos=config.allow_missing_videos,
         strict=config.strict_data,
     )
+    return dataset.hold_out(config.holdout) if config.holdout else dataset
 
 
 def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
