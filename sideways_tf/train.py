@@ -44,9 +44,26 @@ def main() -> int:
     if results and results["configuration"] == plain(chosen):
         print(f"finished already, {folder.path} has the results\n{headline(results)}")
         return 0
-    # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
-    import tensorflow as tf
+    loop = prepare(chosen, folder)
+    train(loop, folder)
+    if loop.stopped:
+        print(
+            f"stopped by {loop.stopped.name} at iteration {loop.done} of {loop.total}, saved; "
+            f"continue with\n  {again(folder)}"
+        )
+        return 128 + loop.stopped
+    report = loop.test()
+    folder.finish(summary(chosen, loop, report))
+    print(report.table(loop.dataset.class_names))
+    print(headline(folder.results() or {}))
+    print(f"look at the training   tensorboard --logdir {folder.path}")
+    print(f"test again by class    python -m sideways_tf.evaluate --workdir={folder.path}")
+    return 0
 
+
+def prepare(chosen: Config, folder: RunFolder) -> Loop:
+    """Everything that may be refused, then the run's folder: nothing is written before."""
+    # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
     from sideways_tf.training import run
     from sideways_tf.training.task import make_loop, make_update
 
@@ -55,34 +72,29 @@ def main() -> int:
     dataset = run.load_dataset(chosen)
     update = make_update(chosen, dataset)
     folder.claim(chosen)
-    loop = make_loop(chosen, dataset, update, folder)
+    return make_loop(chosen, dataset, update, folder)
+
+
+def train(loop: Loop, folder: RunFolder) -> None:
+    """Train to the end, or until a signal says stop.
+
+    Raises:
+      UserError: if a remote worker has gone.
+    """
+    import tensorflow as tf
+
     try:
         loop.train()
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise UserError(
-            f"a worker of --workers={chosen.workers} is gone ({error.message.splitlines()[0]}); "
-            f"start it again and continue with {command('train', folder)} "
-            f"--flagfile={folder.flags}"
+            f"a worker of --workers={loop.config.workers} is gone "
+            f"({error.message.splitlines()[0]}); start it again and continue with {again(folder)}"
         ) from None
-    if loop.stopped:
-        print(
-            f"stopped by {loop.stopped.name} at iteration {loop.done} of {loop.total}, saved; "
-            f"continue with\n  {command('train', folder)} --flagfile={folder.flags}"
-        )
-        return 128 + loop.stopped
-    report = loop.test()
-    folder.finish(summary(chosen, loop, report))
-    print(report.table(dataset.class_names))
-    print(
-        f"{headline(folder.results() or {})}\nlook at the training   tensorboard --logdir "
-        f"{folder.path}\ntest again by class    {command('evaluate', folder)}"
-    )
-    return 0
 
 
-def command(name: str, folder: RunFolder) -> str:
-    """The shell command of an entry point on `folder`."""
-    return f"python -m sideways_tf.{name} --workdir={folder.path}"
+def again(folder: RunFolder) -> str:
+    """The shell command that continues the run in `folder`."""
+    return f"python -m sideways_tf.train --flagfile={folder.flags} --workdir={folder.path}"
 
 
 def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
