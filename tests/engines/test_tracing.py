@@ -40,9 +40,9 @@ def test_an_engine_traces_once(algorithm, engine):
 def test_an_update_traces_once():
     _, (modules,) = copies(lambda: dense_layers(3), [2, 4], 1, ["CPU:0", "CPU:1", "CPU:2"])
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits
-    update = Update(
-        make_engine("sideways", modules, loss), lambda: tf.keras.optimizers.legacy.Adam(1e-3)
-    )
+    engine = make_engine("sideways", modules, loss)
+    engine.build(tf.TensorSpec([2, 4], tf.float64))
+    update = Update(engine, lambda: tf.keras.optimizers.legacy.Adam(1e-3))
     labels = tf.constant([0, 1], tf.int32)
     for seed in range(3):
         update(random_clip([6, 2, 4], 1, seed)[0], labels)

@@ -173,41 +173,63 @@ def test_events_stem_from_the_frame_of_the_schedule():
 
 def test_simulated_run_with_timeline(tmp_path):
     done = benchmark(
-        tmp_path / "out", "--devices=simulated:3", "--models=simple_cnn", "--step_ms=2",
+        tmp_path / "out", "--devices=simulated:2", "--models=simple_cnn", "--step_ms=2",
         f"--trace={tmp_path / 'trace'}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     made = json.loads((tmp_path / "out" / "table2.json").read_text())
     assert all(set(row) >= KEYS and row["device_kind"] == "simulated" for row in made)
-    assert {row["devices"] for row in made} == {1, 2, 3}
+    assert {row["devices"] for row in made} == {1, 2}
     assert all(row["steps_per_second"] > 0 and row["speedup"] > 0 for row in made)
     assert (tmp_path / "out" / "table2.md").read_text().strip() in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "table2.json",
         "table2.md",
     ]
-    name = "simple_cnn-sideways-pipelined-3_simulated"
+    name = "simple_cnn-sideways-pipelined-2_simulated"
     trace = json.loads((tmp_path / "trace" / f"{name}.json").read_text())
     spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
     assert len(spans) == 2 * 6 * 16  # forward and backward, modules, steps
     assert (tmp_path / "trace" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_cpu_run_with_timeline(tmp_path):
-    done = benchmark(
-        tmp_path / "out", "--devices=cpu:2", "--models=simple_cnn", "--memory_frames=16",
-        f"--trace={tmp_path / 'trace'}",
+def measure_cpu(**changes):
+    """A row of a tiny Simple-CNN, measured by the process that the benchmark would start."""
+    job = Job(
+        "simple_cnn", "sideways", "pipelined", "cpu", 2, (0, 0, 0, 1, 1, 1), 2, 16, 32, 4, 0.0,
+        1, 1, 1,
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "sideways_tf.speed.measure"],
+        input=dataclasses.replace(job, **changes).to_json(),
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    made = json.loads((tmp_path / "out" / "table2.json").read_text())
-    assert len(made) == 8 + 3
-    assert all(row["device_kind"] == "cpu" and row["peak_memory_bytes"] > 0 for row in made)
-    assert all(module["forward_seconds"] > 0 for row in made for module in row["modules"])
-    assert "logical CPU devices" in done.stdout
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_cpu_row_with_timeline(tmp_path):
+    found = measure_cpu(trace=str(tmp_path))
+    assert found["steps_per_second"] > 0
+    assert found["peak_memory_bytes"] > found["clip_bytes"] == 16 * 2 * 32 * 32 * 3 * 4
     name = "simple_cnn-sideways-pipelined-2_cpu"
-    trace = json.loads((tmp_path / "trace" / f"{name}.json").read_text())
+    trace = json.loads((tmp_path / f"{name}.json").read_text())
     spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
-    assert len(spans) == 2 * 6 * 16
+    assert len(spans) == 2 * 6 * 16  # forward and backward, modules, steps
+    assert {event["pid"] for event in spans} == {0, 1}
+
+
+def test_cpu_profile():
+    found = measure_cpu(algorithm="profile", devices=1)
+    assert (found["device_kind"], found["devices"], len(found["modules"])) == ("cpu", 1, 6)
+    # Module 2, 16x16 pixels, 64 channels out of 32: two operations for a multiply-add.
+    assert found["modules"][1]["forward_flops"] >= 2 * (2 * 16 * 16 * 64 * 32 * 9)
+    assert all(module["forward_seconds"] > 0 for module in found["modules"])
+
+
+def test_plain_keras_row():
+    found = measure_cpu(algorithm="bp", engine="keras", devices=1, placement=(0,) * 6)
+    assert found["steps_per_second"] > 0
 
 
 @pytest.mark.parametrize(
