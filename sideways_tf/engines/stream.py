@@ -76,6 +76,8 @@ class Stream(tf.Module, abc.ABC):
     """
 
     algorithm: str
+    # How many steps a loop may have in flight; 1: none begins before the last one ends.
+    parallel_steps = 10
 
     def __init__(self, modules: Sequence[SidewaysBlock], loss: Loss):
         super().__init__()
@@ -154,7 +156,9 @@ class SidewaysStream(Stream):
     def _due(self, module: int, t: tf.Tensor) -> tf.Tensor:
         return t >= schedule.first_backward_step(module, self.depth)
 
-    def step(self, state, x, y, seeds):
+    def step(
+        self, state: StreamState, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
+    ) -> tuple[StreamState, StepResult]:
         t = state.t + 1
         pipe, result = computation_step(
             self.modules, self.loss, state.pipe, state.moving, x, y, t, seeds
@@ -170,12 +174,15 @@ class BlockedStream(Stream):
     """
 
     algorithm = "bp"
+    parallel_steps = 1
 
     def _due(self, module: int, t: tf.Tensor) -> tf.Tensor:
         due = schedule.blocked_backward(module, t, self.depth)
         return due & (t >= schedule.first_backward_step(module, self.depth))
 
-    def step(self, state, x, y, seeds):
+    def step(
+        self, state: StreamState, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
+    ) -> tuple[StreamState, StepResult]:
         t = state.t + 1
         held = tf.where(schedule.frame_taken(t, self.depth) == t, x, state.held)
         inputs = [held, *state.pipe.activations[:-1]]
@@ -196,12 +203,19 @@ class BlockedStream(Stream):
             loss, gradients, moving
         )
 
-    def _forward(self, i, t, h_in, state, seeds):
+    def _forward(
+        self,
+        i: int,
+        t: tf.Tensor,
+        h_in: tf.Tensor,
+        state: StreamState,
+        seeds: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Output and moving statistics of module i after step t."""
         module, frame = self.modules[i - 1], schedule.frame_taken(t, self.depth)
         h_out, moving = state.pipe.activations[i - 1], state.moving[i - 1]
 
-        def run():
+        def run() -> tuple[tf.Tensor, list[tf.Tensor]]:
             step = open_step(module, [frame], 1, seeds[i - 1], moving)
             return module.forward(h_in, step), moved(module, step)
 
@@ -209,12 +223,20 @@ class BlockedStream(Stream):
             schedule.blocked_forward(i, t, self.depth) & (t >= i), run, lambda: (h_out, moving)
         )
 
-    def _backward(self, i, t, h_in, above, state, seeds):
+    def _backward(
+        self,
+        i: int,
+        t: tf.Tensor,
+        h_in: tf.Tensor,
+        above: tf.Tensor,
+        state: StreamState,
+        seeds: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """Loss (of module D), gradients of module i's weights, [that of its input] at step t."""
         module, frame = self.modules[i - 1], schedule.frame_taken(t, self.depth)
         dtype = self.specs[-1][1].dtype
 
-        def run():
+        def run() -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
             # The moving statistics took this frame in on the way forward.
             step = open_step(module, [frame], 1, seeds[i - 1], state.moving[i - 1], real=False)
             before = [tf.identity(v) for v in module.own_state]
@@ -227,7 +249,7 @@ class BlockedStream(Stream):
             weights, below = backward(again, gradient, first=i == 1)
             return loss, weights, [] if below is None else [below]
 
-        def idle():
+        def idle() -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
             weights = [tf.zeros_like(v) for v in module.trainable_variables]
             below = [] if i == 1 else [state.pipe.pseudo_gradients[i - 2]]
             return tf.zeros([], dtype), weights, below

@@ -127,7 +127,9 @@ class StreamUpdate(tf.Module):
         seed = tf.stack([tf.constant(self.seed, tf.int32), tf.cast(self.iteration, tf.int32)])
         seeds = module_seeds(seed, depth)
 
-        def one_step(n, state, sums):
+        def one_step(
+            n: tf.Tensor, state: StreamState, sums: StreamMetrics
+        ) -> tuple[tf.Tensor, StreamState, StreamMetrics]:
             with tf.device(self.engine.modules[0].device):
                 x = frames[n]
             with tf.device(last.device):
@@ -146,6 +148,7 @@ class StreamUpdate(tf.Module):
             one_step,
             (tf.constant(0), state, zeros),
             maximum_iterations=frames.shape[0],
+            parallel_iterations=self.engine.parallel_steps,
         )
         self.engine.rest(state)
         counts = tf.maximum(tf.cast(sums.updates, tf.float32), 1.0)
