@@ -1,0 +1,1 @@
+"""Many runs: a grid of settings, their processes, and the choice among them."""
