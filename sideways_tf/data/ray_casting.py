@@ -167,7 +167,8 @@ def _sphere(o: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _cube(o: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """|x|, |y|, |z| <= 1: the last of three slabs to be entered, before any is left."""
-    near, far = (-np.sign(d) - o) / d, (np.sign(d) - o) / d
+    first, second = (-1 - o) / d, (1 - o) / d
+    near, far = np.minimum(first, second), np.maximum(first, second)
     face = near.argmax(1)
     t = near.max(1)
     normal = np.zeros_like(o)

@@ -1,0 +1,36 @@
+"""A table as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are printed; every row as long as the header."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The title, then the table with aligned columns."""
+        lines = [self.header, *self.rows]
+        widths = [max(len(line[n]) for line in lines) for n in range(len(self.header))]
+        text = [
+            f"| {' | '.join(c.ljust(w) for c, w in zip(line, widths, strict=True))} |"
+            for line in lines
+        ]
+        text.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+        return "\n".join([self.title, "", *text])
+
+    def csv(self) -> str:
+        """Header and rows."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([self.header, *self.rows])
+        return out.getvalue()

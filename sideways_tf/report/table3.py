@@ -1,0 +1,71 @@
+"""Table 3: mean squared error of auto-encoding, beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sideways_tf.report.table import NOT_RUN, Table
+
+PAPER = {"bp": 0.014, "sideways": 0.002}
+TITLE = "Mean squared error of auto-encoding (Table 3), the lower the better"
+# What a run is, beside its algorithm and its seed: only runs alike in it are averaged.
+_KIND = ("dataset", "split", "size", "frames", "batch_size", "stride", "target")
+_FIGURES = ("test_error", "test_floor", "test_source_error", "test_latency_floor")
+
+
+def table3(runs: Sequence[dict[str, Any]]) -> Table:
+    """One row for each algorithm on each data set: mean and standard deviation over seeds.
+
+    Args:
+      runs: contents of results.json files; those that are no auto-encoders are left alone. Runs of
+        several learning rates or lengths are rows of their own.
+    """
+    header = [
+        "data", "algorithm", "stream frames", "learning rate", "seeds", "error", "floor",
+        "against its source frame", "floor of latency alone",
+    ]  # fmt: skip
+    rows = [
+        ["CATER 240x240 (paper)", algorithm, "", "", "", f"{error:.3f}", "", "", ""]
+        for algorithm, error in PAPER.items()
+    ]
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for run in runs:
+        if run["configuration"].get("model") == "autoencoder":
+            groups.setdefault(_group(run), []).append(run)
+    for key in sorted(groups, key=str):
+        rows.append(_row(groups[key]))
+    for algorithm in PAPER:
+        if not any(key[0] == algorithm and key[2] == "cater" for key in map(_key, groups)):
+            rows.append(["cater", algorithm, *[NOT_RUN] * (len(header) - 2)])
+    return Table(TITLE, header, rows)
+
+
+def _group(run: dict[str, Any]) -> tuple:
+    c = run["configuration"]
+    kind = tuple(c[name] for name in _KIND)
+    return kind, run["stream_frames"], c["algorithm"], c["learning_rate"]
+
+
+def _key(group: tuple) -> tuple:
+    return group[2], group[1], group[0][0]
+
+
+def _row(runs: Sequence[dict[str, Any]]) -> list[str]:
+    c = runs[0]["configuration"]
+    return [
+        f"{c['dataset']} {c['size']}x{c['size']}",
+        c["algorithm"],
+        str(runs[0]["stream_frames"]),
+        f"{c['learning_rate']:g}",
+        str(len({run["seed"] for run in runs})),
+        *(spread([run[name] for run in runs]) for name in _FIGURES),
+    ]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and standard deviation over runs where there are several."""
+    mean = f"{np.mean(values):.4f}"
+    return f"{mean} ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else mean

@@ -1,0 +1,58 @@
+"""The paper's tables from finished runs, beside the paper's numbers.
+
+    python tools/make_tables.py --table=3 --results_dir=runs
+    python tools/make_tables.py --table=3 --results_dir=docs/results/autoencoding --csv=table3.csv
+
+Reads every results.json below --results_dir, those of other tasks are left alone. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sideways_tf import cli
+from sideways_tf.errors import UserError
+from sideways_tf.report.table import Table
+from sideways_tf.report.table3 import table3
+
+TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], Table]] = {"3": table3}
+
+_TABLE = flags.DEFINE_enum("table", "3", sorted(TABLES), "number of the paper's table")
+_RESULTS = flags.DEFINE_string("results_dir", "runs", "folder of runs, or one above it")
+_CSV = flags.DEFINE_string("csv", "", "write the table here, too")
+
+
+def main() -> None:
+    """Print the table of the flags."""
+    table = TABLES[_TABLE.value](read_results(Path(_RESULTS.value)))
+    print(table.markdown())
+    if _CSV.value:
+        Path(_CSV.value).write_text(table.csv(), encoding="utf-8")
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """All results below `folder`, in the order of their paths; a damaged file is named and left."""
+    if not folder.is_dir():
+        raise UserError(f"--results_dir={folder} is no folder: name one with finished runs below")
+    runs = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            print(f"left out {path}: damaged ({error})", file=sys.stderr)
+            continue
+        if isinstance(found, dict) and "configuration" in found:
+            runs.append(found)
+    return runs
+
+
+if __name__ == "__main__":
+    cli.run(main)
