@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import sys
 import textwrap
@@ -33,6 +34,12 @@ def run(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> No
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def python() -> str:
+    """This interpreter, as one would type it here: .venv/bin/python, say."""
+    path, here = pathlib.Path(sys.executable), pathlib.Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _help() -> str:

@@ -56,8 +56,13 @@ def main() -> int:
     folder.finish(summary(chosen, loop, report))
     print(report.table(loop.dataset.class_names))
     print(headline(folder.results() or {}))
-    print(f"look at the training   tensorboard --logdir {folder.path}")
-    print(f"test again by class    python -m sideways_tf.evaluate --workdir={folder.path}")
+    python = cli.python()
+    print(f"look at the training    {python} -m tensorboard.main --logdir {folder.path}")
+    print(f"test again by class     {python} -m sideways_tf.evaluate --workdir={folder.path}")
+    print(
+        f"then, on real video     {python} -m sideways_tf.train "
+        "--flagfile=configs/ucf_simplecnn.cfg --data_dir=DIR"
+    )
     return 0
 
 
@@ -94,7 +99,7 @@ def train(loop: Loop, folder: RunFolder) -> None:
 
 def again(folder: RunFolder) -> str:
     """The shell command that continues the run in `folder`."""
-    return f"python -m sideways_tf.train --flagfile={folder.flags} --workdir={folder.path}"
+    return f"{cli.python()} -m sideways_tf.train --flagfile={folder.flags} --workdir={folder.path}"
 
 
 def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_a_run_leaves_results_curves_checkpoints_and_a_flagfile(unbroken):
     assert results["configuration"]["frames"] == 12
     assert results["versions"]["tensorflow"] == tf.__version__
     assert "test accuracy" in done.stdout
-    assert f"tensorboard --logdir {workdir}" in done.stdout
+    assert f"-m tensorboard.main --logdir {workdir}" in done.stdout
     assert list(workdir.glob("checkpoints/ckpt-24.index"))
     for noise in ("cuda", "oneDNN", "TensorFlow Addons", "WARNING"):
         assert noise not in done.stderr
