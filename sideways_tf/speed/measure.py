@@ -165,12 +165,13 @@ def row(job: Job) -> dict[str, Any]:
     float(step(clip, labels))
     first = time.perf_counter() - START
     timeline.take()
-    seconds = best_average(lambda: float(step(clip, labels)), job)
+    seconds, core_seconds = best_average(lambda: float(step(clip, labels)), job)
     events = timeline.take()
     peaks = peak_memory(job, names)
     clip_bytes = clip.dtype.size * clip.shape.num_elements()
     found = {
         "steps_per_second": 1 / seconds,
+        "core_seconds_per_step": core_seconds,
         "first_step_seconds": first,
         "peak_memory_bytes": max(peaks) if peaks else None,
         "device_peak_memory_bytes": peaks,
@@ -192,17 +193,20 @@ def last_step_shares(events: list, job: Job) -> list[float]:
     return busy_shares(events[-(len(events) // (job.steps * job.repeats)) :], job.devices)
 
 
-def best_average(run: Callable[[], float], job: Job) -> float:
-    """Seconds of one step: the mean over `steps`, the best of `repeats`."""
-    means = []
+def best_average(run: Callable[[], float], job: Job) -> tuple[float, float]:
+    """Seconds of one step, by the clock and of processor cores: best mean of `repeats`, each by
+    itself. Cores count only this process, so that other work on the machine disturbs them less.
+    """
+    means, core_means = [], []
     with progress.bar(job.name, job.steps * job.repeats, "step", keep=False) as shown:
         for _ in range(job.repeats):
-            start = time.perf_counter()
+            start, core_start = time.perf_counter(), time.process_time()
             for _ in range(job.steps):
                 run()
                 shown.update()
             means.append((time.perf_counter() - start) / job.steps)
-    return min(means)
+            core_means.append((time.process_time() - core_start) / job.steps)
+    return min(means), min(core_means)
 
 
 def peak_memory(job: Job, names: list[str]) -> list[int]:

@@ -17,7 +17,8 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
 
     Keys beside those of the table: `busy_share` of each device in [0, 1]: measured on simulated
     accelerators, elsewhere the module times over the time of a step; `share_of_bound`: the time
-    that the fullest device needs by the module times, over the measured time.
+    that the fullest device needs by the module times, over the measured time;
+    `core_seconds_per_step`: processor time.
     """
     predicted = predicted_seconds(job, modules)
     seconds = 1 / found["steps_per_second"]
@@ -42,6 +43,7 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
         "busy_share": found["busy_share"] or [s / seconds for s in sums],
         "share_of_bound": predicted / seconds if predicted else None,
         "first_step_seconds": found["first_step_seconds"],
+        "core_seconds_per_step": found["core_seconds_per_step"],
         "purpose": job.purpose,
         "batch": job.batch,
         "frames": job.frames,

@@ -156,7 +156,7 @@ def one_device(rows: Sequence[Row], model: str, name: str, sideways: Row | None)
         for a, e in (("bp", "keras"), ("bp", "time_shifted"), ("sideways", "time_shifted"))
     )
     if one and bp:
-        yield f"{name}, one device: pipelined over frame-by-frame BP {ratio(one, bp):.3f}."
+        yield f"{name}, one device: pipelined over frame-by-frame BP {both_ratios(one, bp)}."
     if one and sideways and sideways["devices"] > 1:
         yield (
             f"{name}: Sideways on {sideways['devices']} devices over Sideways on one "
@@ -165,7 +165,7 @@ def one_device(rows: Sequence[Row], model: str, name: str, sideways: Row | None)
     if keras and batched and shifted:
         yield (
             f"{name}, one device: time-shifted Sideways over batched BP in plain Keras "
-            f"{ratio(shifted, keras):.3f}; batched BP over the same {ratio(batched, keras):.3f}."
+            f"{both_ratios(shifted, keras)}; batched BP over it {both_ratios(batched, keras)}."
         )
 
 
@@ -199,6 +199,12 @@ def pipelined(rows: Sequence[Row], model: str, algorithm: str, devices: int) -> 
 def ratio(row: Row, base: Row) -> float:
     """How many times faster `row` is."""
     return row["steps_per_second"] / base["steps_per_second"]
+
+
+def both_ratios(row: Row, base: Row) -> str:
+    """How many times faster, by the clock and by processor time, which other work disturbs less."""
+    cores = base["core_seconds_per_step"] / row["core_seconds_per_step"]
+    return f"{ratio(row, base):.3f} (by processor time {cores:.3f})"
 
 
 def rate(row: Row) -> str:

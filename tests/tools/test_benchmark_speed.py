@@ -115,7 +115,8 @@ class TestPlan:
 def measured(job_, rate, **changes):
     found = {
         "steps_per_second": rate, "peak_memory_bytes": None, "device_peak_memory_bytes": [],
-        "clip_bytes": 0, "busy_share": None, "first_step_seconds": 5.0, **changes,
+        "clip_bytes": 0, "busy_share": None, "first_step_seconds": 5.0,
+        "core_seconds_per_step": 2 / rate, **changes,
     }  # fmt: skip
     return rows.make_row(job_, found, THREE)
 
@@ -151,6 +152,15 @@ class TestTable:
         assert "6.0x" in page
         assert "3.50x" in page
         assert "No cut between layers passes 1.75x while m2 stays whole" in page
+
+    def test_one_device_by_clock_and_by_processor(self):
+        one = {"devices": 1, "placement": (0, 0, 0), "device_kind": "cpu"}
+        made = [
+            measured(job(algorithm="bp", **one), 4.0, core_seconds_per_step=0.3),
+            measured(job(**one), 3.0, core_seconds_per_step=0.4),
+        ]
+        (line,) = table.one_device(made, "vgg8", "VGG-8", made[1])
+        assert line.endswith("over frame-by-frame BP 0.750 (by processor time 0.750).")
 
     def test_memory_leaves_the_clip_out(self):
         def row(frames, peak):
