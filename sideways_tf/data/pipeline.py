@@ -152,15 +152,6 @@ def names(records: RecordIndex) -> tf.data.Dataset:
     )
 
 
-def names(records: RecordIndex) -> tf.data.Dataset:
-    """The names of all videos, string [], in stored order."""
-    return records.dataset().map(
-        lambda *location: parse_example(read_record(*location))["name"],
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-
-
 def to_unit_range(pixels: tf.Tensor) -> tf.Tensor:
     """uint8 in [0, 255] -> float32 in [0, 1]."""
     return tf.cast(pixels, tf.float32) / 255.0
