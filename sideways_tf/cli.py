@@ -16,18 +16,24 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 
 
-def run(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> None:
-    """Parse the flags, run `main`, and exit: 0, its status, or 2 behind one line on stderr."""
+def run(
+    main: Callable[..., int | None], argv: Sequence[str] | None = None, words: bool = False
+) -> None:
+    """Parse the flags, run `main`, and exit: 0, its status, or 2 behind one line on stderr.
+
+    With `words`, arguments that are no flags may stand anywhere, and `main` takes a list of them.
+    """
     argv = list(sys.argv if argv is None else argv)
     logging.set_verbosity(logging.ERROR)
     if {"--help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
         print(_help())
         sys.exit(0)
     try:
+        flags.FLAGS.set_gnu_getopt(words)
         unparsed = flags.FLAGS(argv)[1:]
-        if unparsed:
+        if unparsed and not words:
             raise UserError(f"'{unparsed[0]}' is no flag: flags are given as --name=value")
-        sys.exit(main())
+        sys.exit(main(unparsed) if words else main())
     except (UserError, flags.Error) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

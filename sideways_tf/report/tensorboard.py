@@ -1,4 +1,4 @@
-"""Every TensorBoard tag.
+"""Every TensorBoard tag, and a layout for the page "Custom Scalars".
 
 train/  loss, accuracy, learning_rate, steps_per_second       by iteration
         gradient_mean/module_1 .., gradient_norm/module_1 ..  of the averaged gradients, which in
@@ -15,14 +15,16 @@ import pathlib
 import tensorflow as tf
 
 from sideways_tf.report.accuracy import Accuracy
+from sideways_tf.report.layout import run_layout, write_layout
 from sideways_tf.training.diagnosis import Agreement
 from sideways_tf.training.update import Metrics
 
 
 class Curves:
-    """Writes the curves of one run below its folder."""
+    """Writes the curves of one run of D = `depth` modules below its folder."""
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, depth: int):
+        write_layout(folder, run_layout(depth))
         self._train = tf.summary.create_file_writer(str(folder / "train"))
         self._test = tf.summary.create_file_writer(str(folder / "test"))
 

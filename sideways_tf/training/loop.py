@@ -47,7 +47,7 @@ class Loop:
 
     def make_curves(self, folder: RunFolder) -> Any:
         """What writes this task's curves."""
-        return Curves(folder.path)
+        return Curves(folder.path, self.update.engine.depth)
 
     @property
     def done(self) -> int:

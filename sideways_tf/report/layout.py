@@ -1,0 +1,110 @@
+"""TensorBoard's page "Custom Scalars": what belongs together, BP and Sideways side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
+
+from sideways_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from sideways_tf.report.dynamics import Column, Drawn
+
+# Heading -> tags of single curves.
+SINGLE = {"Loss": ["loss"], "Accuracy": ["accuracy", "video_accuracy"]}
+# Heading -> prefix of one curve for each module.
+BY_MODULE = {
+    "Gradient mean": "gradient_mean",
+    "Gradient norm": "gradient_norm",
+    "Cosine to the true gradient": "cosine",
+    "Norm / true gradient's norm": "norm_ratio",
+}
+
+
+def run_layout(depth: int) -> layout_pb2.Layout:
+    """For folders of runs: a chart for each quantity and module, every run a line in it."""
+    charts = {name: {tag: f"^{tag}$" for tag in tags} for name, tags in SINGLE.items()}
+    for name, prefix in BY_MODULE.items():
+        charts[name] = {f"module {i}": f"^{prefix}/module_{i}$" for i in range(1, depth + 1)}
+    return _layout(charts)
+
+
+def comparison_layout(columns: Sequence[str]) -> layout_pb2.Layout:
+    """For `write_comparison`: a chart for each quantity and column, side by side."""
+    charts = {
+        name: {f"{column}: {tag}": f"^{slug(column)}/{tag}$" for tag in tags for column in columns}
+        for name, tags in SINGLE.items()
+    }
+    for name, prefix in BY_MODULE.items():
+        charts[name] = {column: f"^{slug(column)}/{prefix}/" for column in columns}
+    return _layout(charts)
+
+
+def _layout(charts: dict[str, dict[str, str]]) -> layout_pb2.Layout:
+    """category -> chart -> regular expression of its tags."""
+    return layout_pb2.Layout(
+        category=[
+            layout_pb2.Category(
+                title=name,
+                chart=[
+                    layout_pb2.Chart(
+                        title=title, multiline=layout_pb2.MultilineChartContent(tag=[tags])
+                    )
+                    for title, tags in titled.items()
+                ],
+            )
+            for name, titled in charts.items()
+        ]
+    )
+
+
+def write_layout(folder: Path, layout: layout_pb2.Layout) -> None:
+    """Add the layout to the TensorBoard files in `folder`, unless it has one."""
+    if any(folder.glob("events.out.tfevents.*.layout")):
+        return
+    writer = tf.summary.create_file_writer(str(folder), filename_suffix=".layout")
+    with writer.as_default(step=0):
+        tf.summary.experimental.write_raw_pb(custom_scalar.pb(layout).SerializeToString())
+    writer.close()
+
+
+def slug(column: str) -> str:
+    """A column's title as a part of a tag: vgg-8-dropout-0.9-bp, say."""
+    letters = (c.lower() if c.isalnum() or c in ".-" else " " for c in column)
+    return "-".join("".join(letters).split())
+
+
+def write_comparison(columns: Sequence[Column], folder: Path) -> Path:
+    """The curves of all columns once more, for `tensorboard --logdir folder`.
+
+    Tags start with the column, runs are named by learning rate, weight decay, split and seed, so
+    that one line style means one setting in every chart.
+
+    Raises:
+      UserError: if `folder` is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"--tensorboard={folder} is not empty: name a new folder")
+    titles = [column.title.replace("\n", ", ") for column in columns]
+    for title, column in zip(titles, columns, strict=True):
+        for drawn in column.runs:
+            _copy(drawn, slug(title), folder)
+    write_layout(folder, comparison_layout(titles))
+    return folder
+
+
+def _copy(drawn: Drawn, prefix: str, folder: Path) -> None:
+    c = drawn.run.config
+    name = f"rate {c.learning_rate:g}, decay {c.weight_decay:g}, split {c.split}, seed {c.seed}"
+    writer = tf.summary.create_file_writer(str(folder / name))
+    with writer.as_default():
+        for tag, curve in drawn.curves.items():
+            for step, value in zip(*curve, strict=True):
+                # The part before the first slash, train or test, is told by the tag's own name.
+                tf.summary.scalar(f"{prefix}/{tag.partition('/')[2]}", value, step=int(step))
+    writer.close()
