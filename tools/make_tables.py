@@ -1,9 +1,10 @@
 """The paper's tables from finished runs, beside the paper's numbers.
 
-    python tools/make_tables.py --table=3 --results_dir=runs
+    python tools/make_tables.py --table=1 --results_dir=runs
     python tools/make_tables.py --table=3 --results_dir=docs/results/autoencoding --csv=table3.csv
 
-Reads every results.json below --results_dir, those of other tasks are left alone. Prints Markdown.
+Reads every results.json below --results_dir, those of other tasks are left alone. Prints Markdown;
+what is unfinished, damaged or of a stray configuration is named on stderr, a line each.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sideways_tf import cli
 from sideways_tf.errors import UserError
 from sideways_tf.report.table import Table
+from sideways_tf.report.table1 import table1
 from sideways_tf.report.table3 import table3
 
-TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], Table]] = {"3": table3}
+TABLES: dict[str, Callable[[Sequence[dict[str, Any]]], Table]] = {"1": table1, "3": table3}
 
 _TABLE = flags.DEFINE_enum("table", "3", sorted(TABLES), "number of the paper's table")
 _RESULTS = flags.DEFINE_string("results_dir", "runs", "folder of runs, or one above it")
@@ -34,12 +36,17 @@ def main() -> None:
     """Print the table of the flags."""
     table = TABLES[_TABLE.value](read_results(Path(_RESULTS.value)))
     print(table.markdown())
+    for line in table.left_out:
+        print(line, file=sys.stderr)
     if _CSV.value:
         Path(_CSV.value).write_text(table.csv(), encoding="utf-8")
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """All results below `folder`, in the order of their paths; a damaged file is named and left."""
+    """All results below `folder`, in the order of their paths, with their "path".
+
+    A damaged file and an unfinished run are named and left out.
+    """
     if not folder.is_dir():
         raise UserError(f"--results_dir={folder} is no folder: name one with finished runs below")
     runs = []
@@ -50,7 +57,10 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
             print(f"left out {path}: damaged ({error})", file=sys.stderr)
             continue
         if isinstance(found, dict) and "configuration" in found:
-            runs.append(found)
+            runs.append({**found, "path": str(path)})
+    for flagfile in sorted(folder.rglob("flags.cfg")):
+        if not flagfile.with_name("results.json").exists():
+            print(f"left out {flagfile.parent}: the run is not finished", file=sys.stderr)
     return runs
 
 

@@ -30,7 +30,7 @@ FLAGS = flags.FLAGS
 own = set(FLAGS)
 flags.DEFINE_string("output_dir", "figures", "output: folder of the pictures")
 flags.DEFINE_string("tensorboard", "", "output: a new folder for TensorBoard, BP beside Sideways")
-flags.DEFINE_integer("points", 300, "output: average neighbours to so many points", lower_bound=2)
+flags.DEFINE_integer("points", 100, "output: average neighbours to so many points", lower_bound=2)
 for flag_name in set(FLAGS) - own:
     flags.declare_key_flag(flag_name)
 

@@ -83,11 +83,27 @@ def read_run(folder: Path) -> Run:
         results = RunFolder(folder).results()
         if results is None:
             return Run(folder, RunFolder(folder).config(), None)
+    except (UserError, flags.Error, OSError) as error:
+        raise UserError(f"{folder}: damaged or of another version, left out ({error})") from None
+    return from_results(folder, results)
+
+
+def from_results(path: Path, results: dict[str, Any]) -> Run:
+    """The finished run of which results.json says `results`.
+
+    Raises:
+      UserError: it lacks something, or is of another version of this package.
+    """
+    try:
         fields = dict(results["configuration"])
         fields["drop_epochs"] = tuple(fields["drop_epochs"])
-        return Run(folder, Config(**fields), results)
-    except (UserError, flags.Error, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{folder}: damaged or of another version, left out ({error})") from None
+        for figure in ("iterations", "train_loss", "train_videos"):
+            float(results[figure])
+        if fields["model"] != "autoencoder":
+            float(results["test_video_accuracy"])
+        return Run(path, Config(**fields), results)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged or of another version, left out ({error})") from None
 
 
 def alike(runs: Sequence[Run], free: set[str]) -> tuple[list[Run], list[str]]:

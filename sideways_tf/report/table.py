@@ -12,11 +12,16 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are printed; every row as long as the header."""
+    """Cells as they are printed; every row as long as the header.
+
+    Attributes:
+      left_out: a line for each result that is not in the table, and why.
+    """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    left_out: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The title, then the table with aligned columns."""

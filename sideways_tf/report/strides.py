@@ -1,0 +1,98 @@
+"""Figure 6: accuracy at several frame rates, for BP and Sideways, at several learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from sideways_tf.report.dynamics import ALGORITHMS, MODELS, Drawn, add_legend
+from sideways_tf.report.lines import combine, draw
+from sideways_tf.report.runs import Run, alike, read_curves, unfinished
+from sideways_tf.report.table import Table
+from sideways_tf.report.table1 import accuracy_words
+
+# The paper's colours for 2 .. 6.
+COLOURS = {1: "black", 2: "red", 3: "olive", 4: "green", 5: "blue", 6: "violet"}
+COLUMNS = {"sideways": "Sideways", "bp": "BP"}
+TRAIN, TEST = "train/accuracy", "test/video_accuracy"
+
+
+def select(runs: Sequence[Run]) -> tuple[list[Drawn], list[str]]:
+    """Runs that differ in algorithm, stride, learning rate, seed and split alone; and remarks."""
+    classifiers = [run for run in runs if run.config.model in MODELS]
+    remarks = [
+        f"{run.path}: --model={run.config.model} is no classifier, left out"
+        for run in runs
+        if run not in classifiers
+    ]
+    kept, others = alike(classifiers, {"algorithm", "stride", "learning_rate"})
+    drawn = [Drawn(run, read_curves(run, (TRAIN, TEST))) for run in kept]
+    return drawn, remarks + others + [note for d in drawn if (note := unfinished(*d))]
+
+
+def same(drawn: Sequence[Drawn], algorithm: str, rate: float, stride: int) -> list[Drawn]:
+    """The repetitions of one experiment."""
+    wanted = (algorithm, rate, stride)
+    return [
+        d
+        for d in drawn
+        if (d.run.config.algorithm, d.run.config.learning_rate, d.run.config.stride) == wanted
+    ]
+
+
+def axes_of(drawn: Sequence[Drawn]) -> tuple[list[float], list[int]]:
+    """Learning rates, from the lowest (the paper's favourable one) on, and strides."""
+    configs = [d.run.config for d in drawn]
+    return sorted({c.learning_rate for c in configs}), sorted({c.stride for c in configs})
+
+
+def figure(drawn: Sequence[Drawn], points: int) -> Figure:
+    """Rows: learning rates; columns: Sideways, BP; a colour is a stride.
+
+    A line is the accuracy on training clips, a dashed one with points that on test videos.
+    """
+    rates, strides = axes_of(drawn)
+    picture = Figure(figsize=(8, 1 + 2.7 * len(rates)), layout="constrained")
+    panels = picture.subplots(len(rates), 2, squeeze=False, sharex=True, sharey=True)
+    for row, rate in zip(panels, rates, strict=True):
+        for axes, (algorithm, name) in zip(row, COLUMNS.items(), strict=True):
+            for stride in strides:
+                runs = same(drawn, algorithm, rate, stride)
+                style: dict[str, Any] = {"color": COLOURS.get(stride, "grey")}
+                train = combine([d.curves[TRAIN] for d in runs if TRAIN in d.curves], points)
+                test = combine([d.curves[TEST] for d in runs if TEST in d.curves], points)
+                draw(axes, train, f"stride {stride}", **style)
+                draw(axes, test, f"stride {stride}, test", **style, linestyle="--", marker=".")
+            axes.set_title(f"{name}, learning rate {rate:g}", fontsize=10)
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.set_ylim(0, 1)
+            axes.grid(alpha=0.3)
+        row[0].set_ylabel("accuracy", fontsize=9)
+    for axes in panels[-1]:
+        axes.set_xlabel("iteration", fontsize=9)
+    add_legend(picture)
+    return picture
+
+
+def table(drawn: Sequence[Drawn]) -> Table:
+    """Test accuracy of videos by stride: mean and deviation over finished runs, in %."""
+    rates, strides = axes_of(drawn)
+    rows = [
+        [ALGORITHMS[algorithm], f"{rate:g}", *cells(drawn, algorithm, rate, strides)]
+        for rate in rates
+        for algorithm in ALGORITHMS
+    ]
+    header = ["algorithm", "learning rate", *(f"stride {stride}" for stride in strides)]
+    return Table("Test accuracy of videos, in % (Figure 6)", header, rows)
+
+
+def cells(drawn: Sequence[Drawn], algorithm: str, rate: float, strides: Sequence[int]) -> list[str]:
+    """A cell for each stride."""
+    found = []
+    for stride in strides:
+        results = [d.run.results for d in same(drawn, algorithm, rate, stride) if d.run.results]
+        found.append(accuracy_words([each["test_video_accuracy"] for each in results]))
+    return found
