@@ -1,0 +1,121 @@
+"""The flagfiles say the paper's recipe (section 4.3), and a run made from them follows it."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sideways_tf import config as config_lib
+from sideways_tf.config import Config
+from sideways_tf.engines import make_engine
+from sideways_tf.models import SidewaysBlock
+from sideways_tf.training import run
+from sideways_tf.training.update import Update
+
+ROOT = pathlib.Path(__file__).parents[2]
+ROWS = {
+    "hmdb_simplecnn": ("hmdb51", "simple_cnn", 0.0, 6),
+    "hmdb_vgg8": ("hmdb51", "vgg8", 0.0, 8),
+    "hmdb_vgg8_dropout": ("hmdb51", "vgg8", 0.9, 8),
+    "ucf_simplecnn": ("ucf101", "simple_cnn", 0.0, 6),
+    "ucf_vgg8": ("ucf101", "vgg8", 0.0, 8),
+    "ucf_vgg8_dropout": ("ucf101", "vgg8", 0.9, 8),
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_root(monkeypatch):
+    """Flagfiles name the one they take in as seen from the repository's root."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_of_table_1_has_the_whole_recipe(row):
+    dataset, model, dropout, depth = ROWS[row]
+    said = dataclasses.asdict(config_lib.from_flagfile(f"configs/{row}.cfg"))
+    recipe = {
+        "dataset": dataset, "model": model, "dropout": dropout, "algorithm": "sideways",
+        "split": 1, "frames": 64, "stride": 1, "padding": "torus", "size": 112, "batch_size": 8,
+        "epochs": 300, "max_iterations": 0, "optimizer": "adam", "learning_rate": 1e-4,
+        "weight_decay": 0.0, "clip_value": 1.0, "warmup_epochs": 5.0, "drop_epochs": (100, 200),
+        "holdout": 0.0, "modules": 0,
+    }  # fmt: skip
+    assert {name: said[name] for name in recipe} == recipe
+    assert Config(**said).shorter_side == 128
+    assert len(run.make_layers(Config(**said), 51)) == depth
+
+
+def test_each_row_names_its_own_command():
+    for row in ROWS:
+        head = (ROOT / f"configs/{row}.cfg").read_text()
+        assert f"train --flagfile=configs/{row}.cfg" in head
+        assert f"sweep.py --flagfile=configs/{row}.cfg" in head
+
+
+def test_dropout_is_in_the_two_hidden_linear_modules_alone():
+    layers = run.make_layers(config_lib.from_flagfile("configs/ucf_vgg8_dropout.cfg"), 101)
+    rates = [
+        [inner.rate for inner in layer.submodules if isinstance(inner, tf.keras.layers.Dropout)]
+        for layer in layers
+    ]
+    assert rates == [[], [], [], [], [], [0.9], [0.9], []]
+
+
+@pytest.mark.parametrize("row", ["hmdb_simplecnn", "hmdb_vgg8_dropout", "ucf_simplecnn"])
+def test_only_the_last_linear_layer_has_a_bias(row):
+    config = dataclasses.replace(config_lib.from_flagfile(f"configs/{row}.cfg"), size=32)
+    modules = [SidewaysBlock(layer) for layer in run.make_layers(config, 7)]
+    h = tf.zeros([1, 32, 32, 3])
+    for module in modules:
+        h = module(h, training=False)
+    biases = [[v.shape[0] for v in m.trainable_variables if "bias" in v.name] for m in modules]
+    assert biases == [*([[]] * (len(modules) - 1)), [7]]
+
+
+ALPHA, LAMBDA, PER_EPOCH, STEPS = 0.03, 0.2, 5, 50
+
+
+def eta(n):
+    """Warm-up over 2 epochs of 5 iterations, drops at epochs 4 and 7; iterations from 0."""
+    return min(1.0, n / 10) / (1 if n < 20 else 10 if n < 35 else 100)
+
+
+def test_a_run_updates_by_the_formula_of_decoupled_decay():
+    """theta -= eta_t * (alpha * adam(clip(mean gradient)) + lambda * theta), for 50 iterations.
+
+    A network y = theta * x in two modules, its gradients worked by hand: loss y, so that those of
+    theta_1 are theta_2 * x and those of theta_2 are theta_1 * x, averaged over the frames and then
+    clipped to 1. All frames are equal, which makes the pseudo-gradients exact.
+    """
+    config = Config(learning_rate=ALPHA, weight_decay=LAMBDA, warmup_epochs=2.0, drop_epochs=(4, 7))
+    layers = [
+        tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype="float64")
+        for _ in range(2)
+    ]
+    engine = make_engine(
+        "sideways", [SidewaysBlock(layer) for layer in layers], lambda y, h: h[:, 0]
+    )
+    engine.build(tf.TensorSpec([1, 1], tf.float64))
+    layers[0].set_weights([np.array([[1.5]])])
+    layers[1].set_weights([np.array([[0.25]])])
+    update = Update(engine, run.optimizer_maker(config, PER_EPOCH), config.clip_value)
+
+    theta = np.array([1.5, 0.25])
+    first, second = np.zeros(2), np.zeros(2)
+    clipped = 0
+    for n in range(STEPS):
+        x = 1.0 + 0.5 * np.sin(n)
+        gradient = theta[::-1] * x
+        clipped += int((abs(gradient) > 1).sum())
+        gradient = np.clip(gradient, -1, 1)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        rate = np.sqrt(1 - 0.999 ** (n + 1)) / (1 - 0.9 ** (n + 1))
+        adam = rate * first / (np.sqrt(second) + 1e-7)
+        theta = theta - eta(n) * (ALPHA * adam + LAMBDA * theta)
+        update(tf.fill([4, 1, 1], tf.constant(x, tf.float64)), tf.zeros([1], tf.int32))
+        weights = [layer.get_weights()[0].item() for layer in layers]
+        np.testing.assert_allclose(weights, theta, rtol=0, atol=1e-7, err_msg=f"iteration {n}")
+    assert clipped, "clipping was never put to the test"
