@@ -44,6 +44,7 @@ class Checkpoints:
             try:
                 self._manager.checkpoint.restore(newest).assert_existing_objects_matched()
             except (AssertionError, ValueError, tf.errors.OpError) as error:
+                tf.get_logger().setLevel("ERROR")  # It would list every value without a place.
                 reason = str(error).strip().splitlines()[0]
                 raise UserError(
                     f"checkpoint {newest} is damaged or of another network ({reason}); remove its "

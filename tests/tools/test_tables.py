@@ -1,0 +1,89 @@
+"""Table 3 from made-up results: grouping, spread, what is missing or damaged."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sideways_tf.report.table import Table
+from sideways_tf.report.table3 import table3
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def result(algorithm, error, seed=0, **changes):
+    """What results.json holds, as far as the table reads it."""
+    configuration = {
+        "dataset": "moving_objects", "model": "autoencoder", "algorithm": algorithm, "split": 1,
+        "size": 48, "frames": 64, "batch_size": 4, "stride": 1, "target": "paper",
+        "learning_rate": 1e-3,
+    }  # fmt: skip
+    return {
+        "configuration": configuration | changes,
+        "seed": seed,
+        "stream_frames": 640,
+        "test_error": error,
+        "test_floor": 0.5,
+        "test_source_error": 0.25,
+        "test_latency_floor": 0.125,
+    }
+
+
+def test_seeds_are_averaged_and_other_settings_kept_apart():
+    runs = [
+        result("bp", 0.1, seed=0),
+        result("bp", 0.3, seed=1),
+        result("bp", 0.7, learning_rate=1e-4),
+        result("sideways", 0.2),
+        {"configuration": {"model": "simple_cnn"}},
+    ]
+    rows = {tuple(row[:5]): row[5:] for row in table3(runs).rows}
+    data = "moving_objects 48x48"
+    assert rows[data, "bp", "640", "0.001", "2"][0] == "0.2000 ± 0.1414"
+    assert rows[data, "bp", "640", "0.0001", "1"] == ["0.7000", "0.5000", "0.2500", "0.1250"]
+    assert rows[data, "sideways", "640", "0.001", "1"][0] == "0.2000"
+
+
+def test_the_papers_numbers_and_what_was_not_run():
+    rows = [list(row) for row in table3([]).rows]
+    assert [row[1:6:4] for row in rows[:2]] == [["bp", "0.014"], ["sideways", "0.002"]]
+    assert [row[:3] for row in rows[2:]] == [
+        ["cater", name, "not run"] for name in ("bp", "sideways")
+    ]
+    ran = table3([result("bp", 0.1, dataset="cater"), result("sideways", 0.1, dataset="cater")])
+    assert "not run" not in ran.markdown()
+
+
+def test_markdown_and_csv():
+    table = Table("Title", ["a", "long"], [["1,5", "2"]])
+    assert table.markdown().splitlines() == [
+        "Title", "", "| a   | long |", "|-----|------|", "| 1,5 | 2    |",
+    ]  # fmt: skip
+    assert table.csv() == 'a,long\n"1,5",2\n'
+
+
+def make_tables(*flags):
+    command = [sys.executable, "tools/make_tables.py", *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_a_damaged_run_is_named_and_the_rest_comes_out(tmp_path):
+    for name, text in (("a", json.dumps(result("bp", 0.1))), ("b", '{"seed": '), ("c", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(text)
+    done = make_tables("--table=3", f"--results_dir={tmp_path}", f"--csv={tmp_path / 't.csv'}")
+    assert done.returncode == 0, done.stderr
+    assert "0.1000" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "b/results.json: damaged" in done.stderr
+    assert "moving_objects 48x48,bp,640" in (tmp_path / "t.csv").read_text()
+
+
+@pytest.mark.parametrize("flag", ["--results_dir=/nowhere", "--table=9"])
+def test_bad_input_is_one_line(flag):
+    done = make_tables(flag)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
