@@ -9,7 +9,6 @@ what is unfinished, damaged or of a stray configuration is named on stderr, a li
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sideways_tf import cli
-from sideways_tf.errors import UserError
+from sideways_tf.report.results import read_results
 from sideways_tf.report.table import Table
 from sideways_tf.report.table1 import table1
 from sideways_tf.report.table3 import table3
@@ -40,28 +39,6 @@ def main() -> None:
         print(line, file=sys.stderr)
     if _CSV.value:
         Path(_CSV.value).write_text(table.csv(), encoding="utf-8")
-
-
-def read_results(folder: Path) -> list[dict[str, Any]]:
-    """All results below `folder`, in the order of their paths, with their "path".
-
-    A damaged file and an unfinished run are named and left out.
-    """
-    if not folder.is_dir():
-        raise UserError(f"--results_dir={folder} is no folder: name one with finished runs below")
-    runs = []
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            found = json.loads(path.read_text())
-        except ValueError as error:
-            print(f"left out {path}: damaged ({error})", file=sys.stderr)
-            continue
-        if isinstance(found, dict) and "configuration" in found:
-            runs.append({**found, "path": str(path)})
-    for flagfile in sorted(folder.rglob("flags.cfg")):
-        if not flagfile.with_name("results.json").exists():
-            print(f"left out {flagfile.parent}: the run is not finished", file=sys.stderr)
-    return runs
 
 
 if __name__ == "__main__":
