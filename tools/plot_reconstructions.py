@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sideways_tf.config import Config
     from sideways_tf.data import VideoDataset
-    from sideways_tf.models import SidewaysBlock
+    from sideways_tf.report.reconstruction import Network
 
 _RUNS = {
     "bp": flags.DEFINE_string("bp", "", "folder of the run trained with --algorithm=bp"),
@@ -60,8 +60,8 @@ def main() -> None:
     videos = dataset.test_videos(size=configs["bp"].size, stride=configs["bp"].stride)
     for frames, _, name in videos.take(_VIDEOS.value):
         found = {
-            algorithm: pictures.shown(modules, algorithm, frames, name.numpy().decode())
-            for algorithm, modules in networks.items()
+            algorithm: pictures.shown(network, algorithm, frames, name.numpy().decode())
+            for algorithm, network in networks.items()
         }
         streams = {"truth": found["bp"][0], **{each: both[1] for each, both in found.items()}}
         rows += [list(pictures.middle(stream, _FRAMES.value)) for stream in streams.values()]
@@ -105,8 +105,9 @@ def _check_same(configs: dict[str, Config]) -> None:
             )
 
 
-def _network(algorithm: str, config: Config, dataset: VideoDataset) -> list[SidewaysBlock]:
-    """The modules of a run, at its newest checkpoint."""
+def _network(algorithm: str, config: Config, dataset: VideoDataset) -> Network:
+    """The network of a run, at its newest checkpoint."""
+    from sideways_tf.report.reconstruction import Network
     from sideways_tf.training.checkpoints import Checkpoints
     from sideways_tf.training.run_folder import RunFolder
     from sideways_tf.training.task import make_update
@@ -115,7 +116,7 @@ def _network(algorithm: str, config: Config, dataset: VideoDataset) -> list[Side
     folder = RunFolder(_RUNS[algorithm].value)
     if not Checkpoints(folder, update).restore():
         raise UserError(f"--{algorithm}={folder.path} has no checkpoint yet: train first")
-    return update.engine.modules
+    return Network(update.engine.modules)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ that were dropped. The floor is the error of a perfect auto-encoder that suffers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -94,20 +94,31 @@ def source_frames(algorithm: str, frames: int, depth: int) -> tuple[np.ndarray, 
     return np.array(steps) - 1, np.array(sources) - 1
 
 
-def network(modules: Sequence[SidewaysBlock]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """All modules one after the other, as they are tested: frames [N, ...] -> outputs [N, ...]."""
+class Network:
+    """All modules one after the other, as they are tested. Make one and keep it: it is traced."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def run(frames: tf.Tensor) -> tf.Tensor:
-        for module in modules:
+    def __init__(self, modules: Sequence[SidewaysBlock]):
+        self.modules = list(modules)
+        self._graph = tf.function(self._run, autograph=False, reduce_retracing=True)
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return len(self.modules)
+
+    def __call__(self, frames: tf.Tensor) -> tf.Tensor:
+        """frames float [N, H, W, 3] -> outputs [N, H, W, 3], some at a time."""
+        parts = [self._graph(frames[n : n + CHUNK]) for n in range(0, len(frames), CHUNK)]
+        return tf.concat(parts, axis=0)
+
+    def _run(self, frames: tf.Tensor) -> tf.Tensor:
+        for module in self.modules:
             frames = module(frames, training=False)
         return frames
 
-    return run
-
 
 def measure_reconstruction(
-    modules: Sequence[SidewaysBlock], algorithm: str, videos: tf.data.Dataset, count: int
+    network: Network, algorithm: str, videos: tf.data.Dataset, count: int
 ) -> Reconstruction:
     """Run the network over whole videos.
 
@@ -118,13 +129,13 @@ def measure_reconstruction(
     Raises:
       UserError: naming a video too short to show any output.
     """
-    run, found = network(modules), Reconstruction(algorithm)
+    found = Reconstruction(algorithm)
     shown = progress.bar("test", count, "video", keep=False)
     for frames, _, name in videos:
-        check_length(len(frames), len(modules), name.numpy().decode())
-        outputs = tf.concat([run(frames[n : n + CHUNK]) for n in range(0, len(frames), CHUNK)], 0)
+        check_length(len(frames), network.depth, name.numpy().decode())
+        outputs = network(frames)
         for rule in RULES:
-            found.rows[rule].append(video_errors(frames, outputs, rule, len(modules)))
+            found.rows[rule].append(video_errors(frames, outputs, rule, network.depth))
         shown.update()
     shown.close()
     return found

@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock
-from sideways_tf.report.reconstruction import CHUNK, check_length, network, source_frames
+from sideways_tf.report.reconstruction import Network, check_length, source_frames
 
 SHOWN_FRAMES = 10
 GAP = 2  # pixels between pictures
@@ -20,7 +19,7 @@ _FRAMES_PER_SECOND = 24
 
 
 def shown(
-    modules: Sequence[SidewaysBlock], algorithm: str, frames: tf.Tensor, name: str = ""
+    network: Network, algorithm: str, frames: tf.Tensor, name: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the stream shows, and the frames of the same steps.
 
@@ -30,12 +29,11 @@ def shown(
     Returns:
       truth and shown, uint8 [N - D + 1, H, W, 3] both, from step D on.
     """
-    check_length(len(frames), len(modules), name)
-    steps, sources = source_frames(algorithm, len(frames), len(modules))
+    check_length(len(frames), network.depth, name)
+    steps, sources = source_frames(algorithm, len(frames), network.depth)
     needed, places = np.unique(sources, return_inverse=True)
-    run = network(modules)
-    parts = [run(tf.gather(frames, needed[n : n + CHUNK])) for n in range(0, len(needed), CHUNK)]
-    return to_pixels(tf.gather(frames, steps)), to_pixels(tf.concat(parts, 0))[places]
+    outputs = network(tf.gather(frames, needed))
+    return to_pixels(tf.gather(frames, steps)), to_pixels(outputs)[places]
 
 
 def to_pixels(values: tf.Tensor) -> np.ndarray:

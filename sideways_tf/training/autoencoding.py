@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from sideways_tf.data import VideoDataset
 from sideways_tf.engines.stream import make_stream
 from sideways_tf.models.autoencoder import pixel_error
 from sideways_tf.report import reconstruction_pictures as pictures
-from sideways_tf.report.reconstruction import Reconstruction, measure_reconstruction
+from sideways_tf.report.reconstruction import Network, Reconstruction, measure_reconstruction
 from sideways_tf.report.reconstruction_curves import ReconstructionCurves
 from sideways_tf.training import run
 from sideways_tf.training.loop import Loop
@@ -69,16 +70,23 @@ def source_target(config: Config) -> bool:
 class AutoencodingLoop(Loop):
     """The loop of `StreamUpdate`; an iteration is a batch of clips, K steps of the stream."""
 
+    @functools.cached_property
+    def network(self) -> Network:
+        """The network as it is tested."""
+        return Network(self.update.engine.modules)
+
     def make_curves(self, folder: RunFolder) -> ReconstructionCurves:
         return ReconstructionCurves(folder.path)
 
     def test(self) -> Reconstruction:
         """Reconstruction error over the whole test videos, now; and pictures of a few."""
-        modules, algorithm = self.update.engine.modules, self.config.algorithm
-        found = measure_reconstruction(modules, algorithm, self._videos(), self.dataset.num_test)
+        algorithm = self.config.algorithm
+        found = measure_reconstruction(
+            self.network, algorithm, self._videos(), self.dataset.num_test
+        )
         rows: list[Sequence[np.ndarray]] = []
         for frames, _, name in self._videos().take(PICTURED_VIDEOS):
-            both = pictures.shown(modules, algorithm, frames, name.numpy().decode())
+            both = pictures.shown(self.network, algorithm, frames, name.numpy().decode())
             rows += [list(pictures.middle(row)) for row in both]
         self.curves.picture(self.done, pictures.tile(rows))
         self.curves.test(self.done, self.done * self.config.frames, found)

@@ -9,7 +9,7 @@ from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.models import SidewaysBlock
 from sideways_tf.report.accuracy import measure_accuracy
-from sideways_tf.report.reconstruction import measure_reconstruction
+from sideways_tf.report.reconstruction import Network, measure_reconstruction
 from sideways_tf.training import autoencoding, run
 from sideways_tf.training.loop import Loop
 from sideways_tf.training.run_folder import RunFolder
@@ -34,5 +34,5 @@ def measure(config: Config, dataset: VideoDataset, modules: Sequence[SidewaysBlo
     """
     videos = dataset.test_videos(size=config.size, stride=config.stride)
     if config.autoencodes:
-        return measure_reconstruction(modules, config.algorithm, videos, dataset.num_test)
+        return measure_reconstruction(Network(modules), config.algorithm, videos, dataset.num_test)
     return measure_accuracy(modules, videos, dataset.num_test)

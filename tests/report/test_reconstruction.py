@@ -10,7 +10,12 @@ from sideways_tf.engines.stream import make_stream
 from sideways_tf.errors import UserError
 from sideways_tf.models import SidewaysBlock
 from sideways_tf.report import reconstruction_pictures as pictures
-from sideways_tf.report.reconstruction import Errors, measure_reconstruction, video_errors
+from sideways_tf.report.reconstruction import (
+    Errors,
+    Network,
+    measure_reconstruction,
+    video_errors,
+)
 from sideways_tf.report.reconstruction_curves import ReconstructionCurves
 
 DEPTH = 3
@@ -34,6 +39,10 @@ class Multiply(tf.keras.layers.Layer):
 
 def modules(last=1.0):
     return [SidewaysBlock(Multiply(number)) for number in (1.0, 1.0, last)]
+
+
+def network(last=1.0):
+    return Network(modules(last))
 
 
 def dataset(*videos):
@@ -80,7 +89,7 @@ def test_errors_by_hand():
 
 def test_each_video_counts_alike_and_the_network_is_run():
     videos = [numbered_video(9), numbered_video(60)]
-    found = measure_reconstruction(modules(last=2.0), "sideways", dataset(*videos), 2)
+    found = measure_reconstruction(network(last=2.0), "sideways", dataset(*videos), 2)
     rows = [video_errors(video, 2 * video, "sideways", DEPTH) for video in videos]
     assert found.videos == 2
     assert found.error == pytest.approx(np.mean([row.error for row in rows]))
@@ -90,12 +99,12 @@ def test_each_video_counts_alike_and_the_network_is_run():
 
 def test_a_video_that_ends_before_anything_is_shown():
     with pytest.raises(UserError, match="video0 has 2 frames.*3 modules appears at step 3"):
-        measure_reconstruction(modules(), "bp", dataset(numbered_video(2)), 1)
+        measure_reconstruction(network(), "bp", dataset(numbered_video(2)), 1)
 
 
 def test_pictures_show_what_the_errors_measure():
     video = numbered_video(9) / 255
-    truth, shown = pictures.shown(modules(), "bp", video)
+    truth, shown = pictures.shown(network(), "bp", video)
     assert truth[:, 0, 0, 0].tolist() == list(range(3, 10))
     assert shown[:, 0, 0, 0].tolist() == [1, 1, 1, 1, 1, 6, 6]
     assert pictures.middle(truth, 3)[:, 0, 0, 0].tolist() == [5, 6, 7]
@@ -137,7 +146,7 @@ def test_an_animation_of_another_kind_is_refused(tmp_path):
 
 def test_the_curve_forgets_what_a_continued_run_repeats(tmp_path):
     curves = ReconstructionCurves(tmp_path)
-    found = measure_reconstruction(modules(), "sideways", dataset(numbered_video(9)), 1)
+    found = measure_reconstruction(network(), "sideways", dataset(numbered_video(9)), 1)
     for iteration in (10, 20, 30, 20):
         curves.test(iteration, 64 * iteration, found)
     points = curves.points()
