@@ -1,10 +1,14 @@
 """Cost of training on a stream, per frame, beside one bare training step of the same network.
 
     python tools/benchmark_stream.py
+    python tools/benchmark_stream.py --simulated=6
 
 Bare: forward, backward and Adam step of the plain Keras network on one batch of frames. Stream:
 `StreamUpdate.advance` on a full pipe, so that every module of Sideways is due at every step, those
 of blocked BP once in 2D - 1 steps. All take turns in one run, the fastest of all turns counts.
+
+--simulated=D runs both algorithms on D simulated accelerators, one for each of D equal modules, and
+counts the frames that each takes in.
 """
 
 from __future__ import annotations
@@ -28,12 +32,17 @@ if TYPE_CHECKING:
 _SIZE = flags.DEFINE_integer("size", 240, "height and width of the frames, in pixels", 8)
 _BATCH = flags.DEFINE_integer("batch_size", 1, "frames in a batch", 1)
 _FRAMES = flags.DEFINE_integer("frames", 22, "steps in one call, in frames", 1)
+_MILLISECONDS = 4.0  # of a simulated module's forward pass, and of its backward pass
 _REPEATS = flags.DEFINE_integer("repeats", 5, "turns", 1)
+_SIMULATED = flags.DEFINE_integer("simulated", 0, "D, simulated accelerators; 0: none", 0)
 _JSON = flags.DEFINE_bool("json", False, "print JSON")
 
 
 def main() -> None:
-    """Print seconds a frame and the ratio to the bare step."""
+    """Print seconds a frame and the ratio to the bare step; or frames on simulated devices."""
+    if _SIMULATED.value:
+        simulate(_SIMULATED.value, _FRAMES.value)
+        return
     import tensorflow as tf
 
     from sideways_tf.models.autoencoder import check_size
@@ -109,6 +118,45 @@ def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
     update = StreamUpdate(engine, make)
     update.advance(clip, clip)
     return lambda: update.advance(clip, clip).loss.numpy()
+
+
+def simulate(depth: int, steps: int) -> None:
+    """Print how many frames each algorithm takes in `steps` steps, and in a second."""
+    import tensorflow as tf
+
+    from sideways_tf.engines import placement
+    from sideways_tf.engines.module_times import ModuleTime
+    from sideways_tf.engines.simulated import allow_sleepers, simulated_modules
+    from sideways_tf.engines.stream import make_stream
+    from sideways_tf.engines.timeline import Timeline, busy_shares
+    from sideways_tf.models.autoencoder import pixel_error
+    from sideways_tf.training.learning_rate import WarmUpThenDrops
+    from sideways_tf.training.optimizers import make_optimizer
+    from sideways_tf.training.stream_update import StreamUpdate
+
+    allow_sleepers(depth)
+    placement.split_cpu(depth)
+    seconds = ModuleTime(_MILLISECONDS / 1000, _MILLISECONDS / 1000)
+    zero = WarmUpThenDrops(0.0, 1)
+    clip = tf.ones([steps, 1, 2])
+    for algorithm in ("bp", "sideways"):
+        timeline = Timeline()
+        devices = [f"CPU:{n}" for n in range(depth)]
+        modules = simulated_modules([seconds] * depth, range(depth), devices, timeline)
+        engine = make_stream(algorithm, modules, pixel_error)
+        engine.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
+        update = StreamUpdate(engine, lambda _: make_optimizer("sgd", zero, zero))
+        update(clip)
+        timeline.take()
+        update(clip)
+        events = timeline.take()
+        taken = len({e.frame for e in events if e.module == 1 and not e.backward})
+        span = events[-1].end - events[0].start
+        busy = sum(busy_shares(events, depth)) / depth
+        print(
+            f"{algorithm:<9} {taken:4d} frames in {steps} computation steps, "
+            f"{taken / span:6.1f} frames a second, devices busy {busy:.0%}"
+        )
 
 
 if __name__ == "__main__":
