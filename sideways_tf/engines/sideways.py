@@ -12,6 +12,7 @@ from sideways_tf.engines.engine import Engine
 from sideways_tf.engines.passes import (
     Episode,
     Loss,
+    Pass,
     averages,
     backward,
     each_on_device,
@@ -63,20 +64,38 @@ def computation_step(
                 variable.assign(tf.where(real, variable, old))
             if i == depth:
                 value, above[-1] = loss_and_gradient(loss, y, run.h_out, module.device)
-                value = masked(due, value)
-            weights, input_gradient = backward(run, above[i - 1], first=i == 1)
-            gradients.append([masked(due, g) for g in weights])
-            if input_gradient is not None:
-                below.append(masked(due, input_gradient))
+                value = tf.where(due, value, tf.zeros_like(value))
+            weights, emitted = masked_backward(due, run, above[i - 1], first=i == 1)
+            gradients.append(weights)
+            below += emitted
             outputs.append(run.h_out)
             after.append(moved(module, step))
     return Pipe(outputs, below), StepResult(value, gradients, after)
 
 
-def masked(mask: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """mask * value, and zero where the mask is, whatever value is: the Jacobian of a user's
-    module at the zeros of an empty pipe may not be finite."""
-    return tf.where(mask, value, tf.zeros_like(value))
+def masked_backward(
+    due: tf.Tensor, run: Pass, above: tf.Tensor, first: bool
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """gamma_i^t times eqs. 3 and 4: while the pipe fills, zeros at no cost.
+
+    Nor does it matter then whether a user's module has finite Jacobians at an empty pipe's zeros.
+
+    Args:
+      due: bool [], whether gamma_i^t is 1.
+
+    Returns:
+      For each trainable variable its gradient; and [that of the input], [] in module 1.
+    """
+
+    def computed() -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        weights, below = backward(run, above, first)
+        return weights, [] if below is None else [below]
+
+    def zeros() -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        variables = run.module.trainable_variables
+        return [tf.zeros_like(v) for v in variables], [] if first else [tf.zeros_like(run.h_in)]
+
+    return tf.cond(due, computed, zeros)
 
 
 class PipelinedSideways(Engine):

@@ -123,15 +123,32 @@ def simulated_times(
     return tuple((forward * scale, backward * scale) for forward, backward in pairs)
 
 
+def device_seconds(job: Job, modules: Modules) -> list[float]:
+    """How long each device works in a step, by module times alone.
+
+    In Sideways module i goes backward gamma_i times only: not while the pipe fills.
+    """
+    counts = [job.frames] * len(modules)
+    if job.algorithm == "sideways":
+        depth = len(modules)
+        counts = [schedule.gamma(i, depth, job.frames) for i in range(1, depth + 1)]
+    forwards = 2 if job.engine == "gpipe" else 1
+    seconds = [
+        forwards * job.frames * m["forward_seconds"] + count * m["backward_seconds"]
+        for m, count in zip(modules, counts, strict=True)
+    ]
+    return balance.device_sums(seconds, job.placement)
+
+
 def predicted_seconds(job: Job, modules: Modules) -> float | None:
     """Seconds of a step by module times alone; None where modules do not run frame by frame.
 
-    BP runs one module at a time; Sideways keeps the fullest device at work all the time; GPipe
-    fills and drains its pipe twice and computes the forward pass twice.
+    BP runs one module at a time; Sideways keeps the fullest device at work; GPipe fills and
+    drains its pipe twice and computes the forward pass twice.
     """
     both, frames = costs_of(modules), job.frames
     if job.engine == "pipelined" and job.algorithm == "sideways":
-        return frames * max(balance.device_sums(both, job.placement))
+        return max(device_seconds(job, modules))
     if job.engine == "pipelined":
         return frames * sum(both)
     if job.engine == "gpipe":

@@ -7,7 +7,7 @@ from typing import Any
 
 from sideways_tf.engines import balance
 from sideways_tf.speed.job import Job
-from sideways_tf.speed.plan import Modules, costs_of, predicted_seconds
+from sideways_tf.speed.plan import Modules, costs_of, device_seconds, predicted_seconds
 
 Row = dict[str, Any]
 
@@ -18,12 +18,15 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
     Keys beside those of the table: `busy_share` of each device in [0, 1]: measured on simulated
     accelerators, elsewhere the module times over the time of a step; `share_of_bound`: the time
     that the fullest device needs by the module times, over the measured time;
+    `speedup_over_ideal_bp`: over BP as fast as the module times allow;
     `core_seconds_per_step`: processor time.
     """
     predicted = predicted_seconds(job, modules)
     seconds = 1 / found["steps_per_second"]
-    sums = [job.frames * s for s in balance.device_sums(costs_of(modules), job.placement)]
     base = job.frames * sum(costs_of(modules))
+    speedup = base / predicted if predicted else None
+    if (job.algorithm, job.engine) == ("sideways", "pipelined"):
+        speedup = balance.bound(costs_of(modules), job.placement)
     return {
         "model": job.model,
         "algorithm": job.algorithm,
@@ -32,7 +35,7 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
         "device_kind": job.device_kind,
         "steps_per_second": found["steps_per_second"],
         "speedup": None,
-        "predicted_speedup": base / predicted if predicted else None,
+        "predicted_speedup": speedup,
         "peak_memory_bytes": found["peak_memory_bytes"],
         "modules": [
             {**module, "device": number}
@@ -40,8 +43,9 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
         ],
         "device_peak_memory_bytes": found["device_peak_memory_bytes"],
         "clip_bytes": found["clip_bytes"],
-        "busy_share": found["busy_share"] or [s / seconds for s in sums],
+        "busy_share": found["busy_share"] or [s / seconds for s in device_seconds(job, modules)],
         "share_of_bound": predicted / seconds if predicted else None,
+        "speedup_over_ideal_bp": base / seconds,
         "first_step_seconds": found["first_step_seconds"],
         "core_seconds_per_step": found["core_seconds_per_step"],
         "purpose": job.purpose,

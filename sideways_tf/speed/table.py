@@ -114,7 +114,8 @@ def figures(rows: Sequence[Row], model: str) -> Iterator[str]:
             f"{times(sideways, 'predicted_speedup')}. By module times alone Sideways takes "
             f"{percent(sideways['share_of_bound'])} of its measured time, BP "
             f"{percent(bp['share_of_bound'])} of its; over a BP that wastes nothing Sideways has "
-            f"{sideways['predicted_speedup'] * sideways['share_of_bound']:.2f}x."
+            f"{sideways['speedup_over_ideal_bp']:.2f}x. It can pass what module times allow by a "
+            "little: while the pipe fills, no module goes backward."
         )
         yield cut_words(sideways, name)
     if sideways and gpipe:

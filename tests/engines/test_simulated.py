@@ -62,16 +62,20 @@ def test_numbers_are_those_of_the_engine(engine, clip):
 
 
 @pytest.mark.parametrize(
-    ("engine", "forwards"),
-    [(PipelinedSideways, 1), (FrameByFrameBackprop, 1), (GPipeBackprop, 2)],
+    ("engine", "forwards", "backwards"),
+    [
+        (PipelinedSideways, 1, (2, 3, 4)),  # gamma_i: not while the pipe fills
+        (FrameByFrameBackprop, 1, (FRAMES,) * 3),
+        (GPipeBackprop, 2, (FRAMES,) * 3),
+    ],
 )
-def test_every_pass_holds_its_device(engine, forwards, clip):
+def test_every_pass_holds_its_device(engine, forwards, backwards, clip):
     timeline = Timeline()
     engine(simulated(timeline), squared_error)(*clip)
     events = timeline.take()
     passes = Counter((event.module, event.backward) for event in events)
     expected = {(i, False): forwards * FRAMES for i in (1, 2, 3)}
-    assert passes == {**expected, **{(i, True): FRAMES for i in (1, 2, 3)}}
+    assert passes == {**expected, **{(i, True): n for i, n in enumerate(backwards, 1)}}
     for event in events:
         assert event.device == NUMBERS[event.module - 1]
         given = SECONDS.backward if event.backward else SECONDS.forward

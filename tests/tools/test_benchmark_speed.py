@@ -17,6 +17,8 @@ from sideways_tf.errors import UserError
 from sideways_tf.speed import figure, plan, rows, table
 from sideways_tf.speed.job import Job
 
+# Of six modules over 16 frames: forward each time, backward gamma_i = 16 - 12 + i + 1 times.
+PASSES = 6 * 16 + sum(range(6, 12))
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "benchmark_speed.py"
 KEYS = {
@@ -69,8 +71,10 @@ class TestPlan:
         assert plan.parse_devices("gpu") == ("gpu", 0)
 
     def test_predictions_by_hand(self):
-        assert plan.predicted_seconds(job(), THREE) == 10 * 6.0
-        assert plan.predicted_seconds(job(placement=(0, 0, 1)), THREE) == 10 * 9.0
+        # 10 times forward, gamma_i = 6, 7, 8 times backward.
+        assert plan.device_seconds(job(), THREE) == [10 + 12, 20 + 28, 5 + 8]
+        assert plan.predicted_seconds(job(), THREE) == 48
+        assert plan.predicted_seconds(job(placement=(0, 0, 1)), THREE) == 22 + 48
         assert plan.predicted_seconds(job(algorithm="bp"), THREE) == 10 * 10.5
         # Forward 1 + 2 + 0.5 for the first frame, then 9 times 2; back 3 + 6 + 1.5, 9 times 6.
         gpipe = plan.predicted_seconds(job(algorithm="bp", engine="gpipe"), THREE)
@@ -126,8 +130,9 @@ class TestTable:
         row = measured(job(), rate=1 / 80)
         assert set(row) >= KEYS
         assert row["predicted_speedup"] == pytest.approx(10.5 / 6.0)
-        assert row["share_of_bound"] == pytest.approx(60 / 80)
-        assert row["busy_share"] == pytest.approx([30 / 80, 60 / 80, 15 / 80])
+        assert row["share_of_bound"] == pytest.approx(48 / 80)
+        assert row["speedup_over_ideal_bp"] == pytest.approx(105 / 80)
+        assert row["busy_share"] == pytest.approx([22 / 80, 48 / 80, 13 / 80])
         assert [module["device"] for module in row["modules"]] == [0, 1, 2]
 
     def test_speedup_is_over_bp_on_as_many_devices(self):
@@ -199,7 +204,7 @@ def test_simulated_run_with_timeline(tmp_path):
     name = "simple_cnn-sideways-pipelined-2_simulated"
     trace = json.loads((tmp_path / "trace" / f"{name}.json").read_text())
     spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
-    assert len(spans) == 2 * 6 * 16  # forward and backward, modules, steps
+    assert len(spans) == PASSES
     assert (tmp_path / "trace" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -225,7 +230,7 @@ def test_cpu_row_with_timeline(tmp_path):
     name = "simple_cnn-sideways-pipelined-2_cpu"
     trace = json.loads((tmp_path / f"{name}.json").read_text())
     spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
-    assert len(spans) == 2 * 6 * 16  # forward and backward, modules, steps
+    assert len(spans) == PASSES
     assert {event["pid"] for event in spans} == {0, 1}
 
 
