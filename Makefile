@@ -20,7 +20,7 @@ test: setup
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(RUN) mypy sideways_tf tools
-	$(RUN) pytest --numprocesses=auto --dist=loadfile
+	$(RUN) pytest --numprocesses=logical --dist=loadfile
 
 format: setup
 	$(RUN) ruff format
