@@ -7,12 +7,14 @@ that were dropped. The floor is the error of a perfect auto-encoder that suffers
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
@@ -120,24 +122,32 @@ class Network:
 def measure_reconstruction(
     network: Network, algorithm: str, videos: tf.data.Dataset, count: int
 ) -> Reconstruction:
-    """Run the network over whole videos.
+    """Run the network over whole videos; one too short to show any output is named and left out.
 
     Args:
       videos: of (frames float32 [N, H, W, 3], label int32 [], name string []).
       count: how many videos there are, for the progress bar.
 
     Raises:
-      UserError: naming a video too short to show any output.
+      UserError: if all are too short.
     """
     found = Reconstruction(algorithm)
     shown = progress.bar("test", count, "video", keep=False)
     for frames, _, name in videos:
-        check_length(len(frames), network.depth, name.numpy().decode())
+        shown.update()
+        if len(frames) < network.depth:
+            short = too_short(len(frames), network.depth, name.numpy().decode())
+            tqdm.write(f"left out {short}", file=sys.stderr)
+            continue
         outputs = network(frames)
         for rule in RULES:
             found.rows[rule].append(video_errors(frames, outputs, rule, network.depth))
-        shown.update()
     shown.close()
+    if not found.videos:
+        raise UserError(
+            f"no test video is long enough for {network.depth} modules: use longer ones, or a "
+            "smaller --stride or fewer --modules"
+        )
     return found
 
 
@@ -168,10 +178,6 @@ def _mean_squared(left: tf.Tensor, a: np.ndarray, right: tf.Tensor, b: np.ndarra
     return sums / (len(a) * int(np.prod(right.shape[1:])))
 
 
-def check_length(frames: int, depth: int, name: str) -> None:
-    """Refuse a video that ends before the first output appears."""
-    if frames < depth:
-        raise UserError(
-            f"test video {name} has {frames} frames, the first output of {depth} modules appears "
-            f"at step {depth}: leave it out, or use a smaller --stride or fewer --modules"
-        )
+def too_short(frames: int, depth: int, name: str) -> str:
+    """What is wrong with a video that ends before the first output appears."""
+    return f"{name}: it has {frames} frames, the first output of {depth} modules appears at {depth}"

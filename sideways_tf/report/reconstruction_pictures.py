@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.reconstruction import Network, check_length, source_frames
+from sideways_tf.report.reconstruction import Network, source_frames, too_short
 
 SHOWN_FRAMES = 10
 GAP = 2  # pixels between pictures
@@ -29,7 +29,8 @@ def shown(
     Returns:
       truth and shown, uint8 [N - D + 1, H, W, 3] both, from step D on.
     """
-    check_length(len(frames), network.depth, name)
+    if len(frames) < network.depth:
+        raise UserError(f"cannot show {too_short(len(frames), network.depth, name)}")
     steps, sources = source_frames(algorithm, len(frames), network.depth)
     needed, places = np.unique(sources, return_inverse=True)
     outputs = network(tf.gather(frames, needed))

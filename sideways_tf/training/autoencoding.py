@@ -85,7 +85,8 @@ class AutoencodingLoop(Loop):
             self.network, algorithm, self._videos(), self.dataset.num_test
         )
         rows: list[Sequence[np.ndarray]] = []
-        for frames, _, name in self._videos().take(PICTURED_VIDEOS):
+        long = self._videos().filter(lambda frames, *_: tf.shape(frames)[0] >= self.network.depth)
+        for frames, _, name in long.take(PICTURED_VIDEOS):
             both = pictures.shown(self.network, algorithm, frames, name.numpy().decode())
             rows += [list(pictures.middle(row)) for row in both]
         self.curves.picture(self.done, pictures.tile(rows))

@@ -97,9 +97,15 @@ def test_each_video_counts_alike_and_the_network_is_run():
     assert "floor" in found.table()
 
 
-def test_a_video_that_ends_before_anything_is_shown():
-    with pytest.raises(UserError, match="video0 has 2 frames.*3 modules appears at step 3"):
+def test_a_video_that_ends_before_anything_is_shown_is_left_out_by_name(capsys):
+    videos = dataset(numbered_video(9), numbered_video(2))
+    assert measure_reconstruction(network(), "sideways", videos, 2).as_dict()["videos"] == 1
+    said = "left out video1: it has 2 frames, the first output of 3 modules appears at 3"
+    assert said in capsys.readouterr().err
+    with pytest.raises(UserError, match="no test video is long enough for 3 modules"):
         measure_reconstruction(network(), "bp", dataset(numbered_video(2)), 1)
+    with pytest.raises(UserError, match="cannot show short.avi: it has 2 frames"):
+        pictures.shown(network(), "bp", numbered_video(2), "short.avi")
 
 
 def test_pictures_show_what_the_errors_measure():
