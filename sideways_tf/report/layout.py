@@ -15,8 +15,8 @@ from sideways_tf.errors import UserError
 if TYPE_CHECKING:
     from sideways_tf.report.dynamics import Column, Drawn
 
-# Heading -> tags of single curves.
-SINGLE = {"Loss": ["loss"], "Accuracy": ["accuracy", "video_accuracy"]}
+# Heading -> tag of a single curve.
+SINGLE = {"Loss": "loss", "Training accuracy": "accuracy", "Test accuracy": "video_accuracy"}
 # Heading -> prefix of one curve for each module.
 BY_MODULE = {
     "Gradient mean": "gradient_mean",
@@ -28,7 +28,7 @@ BY_MODULE = {
 
 def run_layout(depth: int) -> layout_pb2.Layout:
     """For folders of runs: a chart for each quantity and module, every run a line in it."""
-    charts = {name: {tag: f"^{tag}$" for tag in tags} for name, tags in SINGLE.items()}
+    charts = {name: {tag: f"^{tag}$"} for name, tag in SINGLE.items()}
     for name, prefix in BY_MODULE.items():
         charts[name] = {f"module {i}": f"^{prefix}/module_{i}$" for i in range(1, depth + 1)}
     return _layout(charts)
@@ -37,8 +37,8 @@ def run_layout(depth: int) -> layout_pb2.Layout:
 def comparison_layout(columns: Sequence[str]) -> layout_pb2.Layout:
     """For `write_comparison`: a chart for each quantity and column, side by side."""
     charts = {
-        name: {f"{column}: {tag}": f"^{slug(column)}/{tag}$" for tag in tags for column in columns}
-        for name, tags in SINGLE.items()
+        name: {column: f"^{slug(column)}/{tag}$" for column in columns}
+        for name, tag in SINGLE.items()
     }
     for name, prefix in BY_MODULE.items():
         charts[name] = {column: f"^{slug(column)}/{prefix}/" for column in columns}
