@@ -11,8 +11,11 @@ from sideways_tf.report.table import NOT_RUN, Table
 
 PAPER = {"bp": 0.014, "sideways": 0.002}
 TITLE = "Mean squared error of auto-encoding (Table 3), the lower the better"
-# What a run is, beside its algorithm and its seed: only runs alike in it are averaged.
-_KIND = ("dataset", "split", "size", "frames", "batch_size", "stride", "target")
+# What a run is, beside its seed: only runs alike in it are averaged.
+_KIND = (
+    "dataset", "split", "size", "resize", "frames", "batch_size", "stride", "algorithm", "modules",
+    "target", "optimizer", "learning_rate", "weight_decay", "epochs",
+)  # fmt: skip
 _FIGURES = ("test_error", "test_floor", "test_source_error", "test_latency_floor")
 
 
@@ -20,8 +23,8 @@ def table3(runs: Sequence[dict[str, Any]]) -> Table:
     """One row for each algorithm on each data set: mean and standard deviation over seeds.
 
     Args:
-      runs: contents of results.json files; those that are no auto-encoders are left alone. Runs of
-        several learning rates or lengths are rows of their own.
+      runs: contents of results.json files; those that are no auto-encoders are left alone, those
+        that differ in more than their seed are rows of their own.
     """
     header = [
         "data", "algorithm", "stream frames", "learning rate", "seeds", "error", "floor",
@@ -37,27 +40,32 @@ def table3(runs: Sequence[dict[str, Any]]) -> Table:
             groups.setdefault(_group(run), []).append(run)
     for key in sorted(groups, key=str):
         rows.append(_row(groups[key]))
+    ran = {(key[_KIND.index("dataset")], key[_KIND.index("algorithm")]) for key in groups}
     for algorithm in PAPER:
-        if not any(key[0] == algorithm and key[2] == "cater" for key in map(_key, groups)):
+        if ("cater", algorithm) not in ran:
             rows.append(["cater", algorithm, *[NOT_RUN] * (len(header) - 2)])
     return Table(TITLE, header, rows)
 
 
 def _group(run: dict[str, Any]) -> tuple:
-    c = run["configuration"]
-    kind = tuple(c[name] for name in _KIND)
-    return kind, run["stream_frames"], c["algorithm"], c["learning_rate"]
+    return *(run["configuration"][name] for name in _KIND), run["stream_frames"]
 
 
-def _key(group: tuple) -> tuple:
-    return group[2], group[1], group[0][0]
+def _label(c: dict[str, Any]) -> str:
+    """The algorithm, and how it departs from the paper's network and target."""
+    parts = [c["algorithm"]]
+    if c["modules"]:
+        parts.append(f"{c['modules']} module{'s' if c['modules'] > 1 else ''}")
+    if c["target"] != "paper":
+        parts.append(f"target {c['target']}")
+    return ", ".join(parts)
 
 
 def _row(runs: Sequence[dict[str, Any]]) -> list[str]:
     c = runs[0]["configuration"]
     return [
         f"{c['dataset']} {c['size']}x{c['size']}",
-        c["algorithm"],
+        _label(c),
         str(runs[0]["stream_frames"]),
         f"{c['learning_rate']:g}",
         str(len({run["seed"] for run in runs})),

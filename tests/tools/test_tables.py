@@ -18,7 +18,8 @@ def result(algorithm, error, seed=0, **changes):
     configuration = {
         "dataset": "moving_objects", "model": "autoencoder", "algorithm": algorithm, "split": 1,
         "size": 48, "frames": 64, "batch_size": 4, "stride": 1, "target": "paper",
-        "learning_rate": 1e-3,
+        "learning_rate": 1e-3, "modules": 0, "resize": 64, "optimizer": "adam", "weight_decay": 0.0,
+        "epochs": 5,
     }  # fmt: skip
     return {
         "configuration": configuration | changes,
@@ -37,6 +38,8 @@ def test_seeds_are_averaged_and_other_settings_kept_apart():
         result("bp", 0.3, seed=1),
         result("bp", 0.7, learning_rate=1e-4),
         result("sideways", 0.2),
+        result("sideways", 0.6, modules=1),
+        result("sideways", 0.9, target="source"),
         {"configuration": {"model": "simple_cnn"}},
     ]
     rows = {tuple(row[:5]): row[5:] for row in table3(runs).rows}
@@ -44,6 +47,8 @@ def test_seeds_are_averaged_and_other_settings_kept_apart():
     assert rows[data, "bp", "640", "0.001", "2"][0] == "0.2000 ± 0.1414"
     assert rows[data, "bp", "640", "0.0001", "1"] == ["0.7000", "0.5000", "0.2500", "0.1250"]
     assert rows[data, "sideways", "640", "0.001", "1"][0] == "0.2000"
+    assert rows[data, "sideways, 1 module", "640", "0.001", "1"][0] == "0.6000"
+    assert rows[data, "sideways, target source", "640", "0.001", "1"][0] == "0.9000"
 
 
 def test_the_papers_numbers_and_what_was_not_run():
