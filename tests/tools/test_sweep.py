@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sideways_tf.report.runs import read_curves, read_run
+
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "--dataset=moving_shapes", "--resize=24", "--size=16", "--frames=12", "--batch_size=4",
@@ -34,6 +36,7 @@ def test_chooses_by_held_out_videos_goes_on_after_a_failure_and_repeats_nothing(
     flags = (
         f"--cache_dir={cache}", f"--output_dir={tmp_path}", "--grid=dropout=0.5,0",
         "--grid=weight_decay=0", "--seeds=2", "--parallel=2", "--max_iterations=3",
+        "--diagnose_every=2",
     )  # fmt: skip
     done = run(*flags)
     assert done.returncode == 1, done.stderr[-2000:]
@@ -54,11 +57,23 @@ def test_chooses_by_held_out_videos_goes_on_after_a_failure_and_repeats_nothing(
     assert {r["configuration"]["holdout"] for r in finals} == {0.0}
     files = sorted(tmp_path.glob("*/*/results.json"))
     assert len(files) == 3
+    check_diagnosis(files[0].parent)
     before = [file.stat().st_mtime_ns for file in files]
     again = run(*flags)
     assert again.returncode == 1
     assert "failed: dropout=0.5" in again.stderr
     assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def check_diagnosis(folder):
+    """--diagnose_every=2 of 3 iterations: one point for each of the six modules."""
+    curves = read_curves(read_run(folder), ["train/cosine/", "train/norm_ratio/"])
+    names = [f"train/{what}/module_{i}" for what in ("cosine", "norm_ratio") for i in range(1, 7)]
+    assert sorted(curves) == names
+    assert all(curve.steps.tolist() == [2] for curve in curves.values())
+    cosines = [curves[name].values[0] for name in names[:6]]
+    assert cosines[5] == pytest.approx(1, abs=1e-5)
+    assert all(-1 <= cosine < 1 - 1e-5 for cosine in cosines[:5])
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(cache, tmp_path):
