@@ -130,8 +130,9 @@ def figures(rows: Sequence[Row], model: str) -> Iterator[str]:
         ("sideways", "pipelined"), ("bp", "gpipe"), ("bp", "time_shifted")
     ):  # fmt: skip
         yield from memory_words(rows, model, algorithm, engine)
-    first = max(row["first_step_seconds"] for row in rows if row["model"] == model)
-    yield f"{name}: from import to the first loss at most {first:.1f} s."
+    if rows[0]["device_kind"] != "simulated":
+        first = max(row["first_step_seconds"] for row in rows if row["model"] == model)
+        yield f"{name}: from import to the first loss at most {first:.1f} s."
 
 
 def cut_words(row: Row, name: str) -> str:
@@ -204,6 +205,8 @@ def ratio(row: Row, base: Row) -> float:
 
 def both_ratios(row: Row, base: Row) -> str:
     """How many times faster, by the clock and by processor time, which other work disturbs less."""
+    if row["device_kind"] == "simulated":
+        return f"{ratio(row, base):.3f}"
     cores = base["core_seconds_per_step"] / row["core_seconds_per_step"]
     return f"{ratio(row, base):.3f} (by processor time {cores:.3f})"
 
