@@ -167,3 +167,19 @@ def test_pictures_need_two_runs_on_the_same_frames(runs, cache, tmp_path):
     done = plot(cache, f"--bp={runs / 'bp'}", f"--sideways={runs / 'bp'}", "--output=a.png")
     assert_one_line(done, "was trained with --algorithm=bp")
     assert_one_line(plot(cache, f"--bp={runs / 'bp'}"), "--output and --animation are missing")
+
+
+@pytest.mark.parametrize(("config", "data"), [("cater", "cater"), ("ucf", "ucf101")])
+def test_real_layouts_go_through_their_flagfiles(config, data, real_data, cache, tmp_path):
+    """Few steps; CATER at its full 240x240, cut from frames as they are stored."""
+    small = ["--size=24"] if config == "ucf" else []
+    done = train(
+        cache, f"--flagfile=configs/{config}_autoencoder.cfg", f"--data_dir={real_data / data}",
+        "--allow_missing_videos", *small, "--frames=11", "--batch_size=1", "--max_iterations=1",
+        "--evaluate_every=0", f"--workdir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["test_videos"] == {"cater": 1, "ucf": 108}[config]
+    assert results["configuration"]["size"] == {"cater": 240, "ucf": 24}[config]
+    assert 0 < results["test_latency_floor"] < results["test_floor"]
