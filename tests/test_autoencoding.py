@@ -182,4 +182,4 @@ def test_real_layouts_go_through_their_flagfiles(config, data, real_data, cache,
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["test_videos"] == {"cater": 1, "ucf": 108}[config]
     assert results["configuration"]["size"] == {"cater": 240, "ucf": 24}[config]
-    assert 0 < results["test_latency_floor"] < results["test_floor"]
+    assert 0 < results["test_floor"] < results["by_rule"]["bp"]["floor"]
