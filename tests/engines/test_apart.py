@@ -43,7 +43,9 @@ class Counter(L.Layer):
     """Keeps state of its own."""
 
     def build(self, _):
-        self.calls = self.add_weight("calls", [], dtype="float64", trainable=False)
+        self.calls = self.add_weight(
+            "calls", [], initializer="zeros", dtype="float64", trainable=False
+        )
 
     def call(self, h):
         self.calls.assign_add(1)
