@@ -27,6 +27,10 @@ from sideways_tf.engines.passes import (
 from sideways_tf.engines.pipe import Pipe, StepResult, empty_pipe, rest
 from sideways_tf.models.block import SidewaysBlock
 
+# How far the lower modules, which wait for nobody, may run ahead of the last one: each step ahead
+# keeps its activations in memory.
+STEPS_AT_ONCE = 4
+
 
 def computation_step(
     modules: Sequence[SidewaysBlock],
@@ -144,6 +148,7 @@ class PipelinedSideways(Engine):
                 outputs,
             ),
             maximum_iterations=steps,
+            parallel_iterations=STEPS_AT_ONCE,
         )
         rest(modules, pipe, moving)
         gammas = [schedule.gamma(i, self.depth, steps) for i in range(1, self.depth + 1)]
