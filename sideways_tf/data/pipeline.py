@@ -117,7 +117,7 @@ def train_batches(
         .map(example_clip, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     )
     batches = clips.batch(batch_size, drop_remainder=True).map(time_major)
-    return batches.prefetch(PREFETCHED_BATCHES)
+    return untuned(batches.prefetch(PREFETCHED_BATCHES))
 
 
 def whole_videos(records: RecordIndex, *, size: int, stride: int) -> tf.data.Dataset:
@@ -140,7 +140,18 @@ def whole_videos(records: RecordIndex, *, size: int, stride: int) -> tf.data.Dat
     videos = records.dataset().map(
         example_video, num_parallel_calls=PARALLEL_CALLS, deterministic=True
     )
-    return videos.prefetch(PREFETCHED_BATCHES)
+    return untuned(videos.prefetch(PREFETCHED_BATCHES))
+
+
+def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Without tf.data's tuning, which has nothing to choose where all numbers are fixed.
+
+    When an epoch ends, its thread may be missed by the cancellation and sleep on, up to a minute,
+    while its iterator waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def names(records: RecordIndex) -> tf.data.Dataset:

@@ -149,3 +149,10 @@ def test_bad_requests(dataset: VideoDataset, changes: dict[str, object], message
     with pytest.raises(UserError, match=message) as error:
         _epoch(dataset, **changes)
     assert "\n" not in str(error.value)
+
+
+def test_no_tuning_thread_that_an_epochs_end_might_wait_for(dataset: VideoDataset) -> None:
+    clips = dataset.train_batches(seed=7, epoch=0, **CLIPS)
+    videos = dataset.test_videos(size=24, stride=1)
+    assert clips.take(1).options().autotune.enabled is False
+    assert videos.options().autotune.enabled is False
