@@ -15,16 +15,18 @@ Row = dict[str, Any]
 def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
     """A row without its speed-up.
 
-    Keys beside those of the table: `busy_share` of each device in [0, 1]: measured on simulated
-    accelerators, elsewhere the module times over the time of a step; `share_of_bound`: the time
-    that the fullest device needs by the module times, over the measured time;
-    `speedup_over_ideal_bp`: over BP as fast as the module times allow;
+    Keys beside those of the table: `busy_share` of each device: measured on simulated
+    accelerators, elsewhere the module times over the time of a step (above 1 where modules run
+    faster than alone, or logical CPUs lend each other their cores), None where modules do not run
+    frame by frame; `share_of_bound`: the time that the fullest device needs by the module times,
+    over the measured time; `speedup_over_ideal_bp`: over BP as fast as the module times allow;
     `core_seconds_per_step`: processor time.
     """
     predicted = predicted_seconds(job, modules)
     seconds = 1 / found["steps_per_second"]
     base = job.frames * sum(costs_of(modules))
     speedup = base / predicted if predicted else None
+    shares = [s / seconds for s in device_seconds(job, modules)] if predicted else None
     if (job.algorithm, job.engine) == ("sideways", "pipelined"):
         speedup = balance.bound(costs_of(modules), job.placement)
     return {
@@ -43,7 +45,7 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
         ],
         "device_peak_memory_bytes": found["device_peak_memory_bytes"],
         "clip_bytes": found["clip_bytes"],
-        "busy_share": found["busy_share"] or [s / seconds for s in device_seconds(job, modules)],
+        "busy_share": found["busy_share"] or shares,
         "share_of_bound": predicted / seconds if predicted else None,
         "speedup_over_ideal_bp": base / seconds,
         "first_step_seconds": found["first_step_seconds"],

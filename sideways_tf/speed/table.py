@@ -72,7 +72,7 @@ def all_rows(rows: Sequence[Row]) -> str:
             times(row),
             times(row, "predicted_speedup"),
             percent(row["share_of_bound"]),
-            " ".join(percent(share) for share in row["busy_share"]),
+            " ".join(percent(share) for share in row["busy_share"] or []),
             megabytes(row["peak_memory_bytes"]),
             f"{row['first_step_seconds']:.1f} s",
         ]

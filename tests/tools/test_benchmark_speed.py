@@ -135,6 +135,11 @@ class TestTable:
         assert row["busy_share"] == pytest.approx([22 / 80, 48 / 80, 13 / 80])
         assert [module["device"] for module in row["modules"]] == [0, 1, 2]
 
+    def test_busy_share_of_batched_engines_is_unknown(self):
+        row = measured(job(engine="time_shifted"), rate=1.0)
+        assert row["busy_share"] is None
+        assert row["share_of_bound"] is None
+
     def test_speedup_is_over_bp_on_as_many_devices(self):
         other = {"devices": 2, "placement": (0, 1, 1)}
         made = [
