@@ -71,7 +71,9 @@ def start_tensorflow(job: Job) -> list[str]:
         allow_sleepers(len(job.times))
     elif job.threads:
         tf.config.threading.set_intra_op_parallelism_threads(job.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(job.devices)
+        # A module that is measured alone must not lend itself the other devices' threads.
+        at_once = 1 if job.algorithm == "profile" else job.devices
+        tf.config.threading.set_inter_op_parallelism_threads(at_once)
     placement.split_cpu(job.devices)
     return placement.find_devices(",".join(f"CPU:{n}" for n in range(job.devices)))
 

@@ -87,7 +87,7 @@ class TestEngines:
     """The real layers, float64, narrow: with batch norm and dropout all pairs of engines agree."""
 
     @staticmethod
-    def episode(engine, frames=15, seed=7):
+    def episode(engine, frames=15, seed=7, devices=1):
         tf.keras.utils.set_random_seed(seed)
         before = tf.keras.backend.floatx()
         tf.keras.backend.set_floatx("float64")
@@ -95,7 +95,8 @@ class TestEngines:
             layers = [narrow(layer) for layer in vgg8(4, dropout=0.5)]
         finally:
             tf.keras.backend.set_floatx(before)
-        modules = [SidewaysBlock(layer) for layer in layers]
+        names = [f"/device:CPU:{i * devices // 8}" for i in range(8)]
+        modules = [SidewaysBlock(x, name) for x, name in zip(layers, names, strict=True)]
         clip = tf.random.stateless_uniform([frames, 2, 32, 32, 3], [1, 2], dtype=tf.float64)
         targets = tf.zeros([frames, 2], tf.int32)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits
@@ -105,6 +106,11 @@ class TestEngines:
         left, right = (self.episode(e) for e in (PipelinedSideways, TimeShiftedSideways))
         # Batch norm over two examples of one pixel each amplifies rounding.
         assert_episodes_equal(left, right, rtol=1e-6, atol=1e-9)
+
+    @pytest.mark.parametrize("devices", [2, 4, 8])
+    def test_sideways_on_devices(self, devices):
+        one, many = (self.episode(PipelinedSideways, devices=n) for n in (1, devices))
+        assert_episodes_equal(one, many)
 
     def test_bp(self):
         first, *others = (
