@@ -59,10 +59,11 @@ def main() -> int:
     python = cli.python()
     print(f"look at the training    {python} -m tensorboard.main --logdir {folder.path}")
     print(f"test again by class     {python} -m sideways_tf.evaluate --workdir={folder.path}")
-    print(
-        f"then, on real video     {python} -m sideways_tf.train "
-        "--flagfile=configs/ucf_simplecnn.cfg --data_dir=DIR"
-    )
+    if chosen.dataset == "moving_shapes":
+        print(
+            f"then, on real video     {python} -m sideways_tf.train "
+            "--flagfile=configs/ucf_simplecnn.cfg --data_dir=DIR"
+        )
     return 0
 
 
