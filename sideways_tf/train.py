@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from sideways_tf import __version__, cli, config
-from sideways_tf.config import Config
+from sideways_tf import __version__, cli
 from sideways_tf.errors import UserError
+from sideways_tf.runs import config
+from sideways_tf.runs.config import Config
 
 if TYPE_CHECKING:
+    from sideways_tf.runs.folder import RunFolder
     from sideways_tf.training.loop import Loop
-    from sideways_tf.training.run_folder import RunFolder
 
-config.define_flags()
-flags.adopt_module_key_flags(config)
+FLAGS = flags.FlagValues()
+config.define_flags(FLAGS)
 
 PACKAGES = ("tensorflow", "tensorflow-addons", "tensorflow-datasets", "numpy", "opencv-python")
 
@@ -35,9 +36,9 @@ def main() -> int:
 
     Returns 0, or 128 + the number of the signal that stopped the training.
     """
-    from sideways_tf.training.run_folder import RunFolder, new_run_path
+    from sideways_tf.runs.folder import RunFolder, new_run_path
 
-    chosen = config.from_flags()
+    chosen = config.from_flags(FLAGS)
     folder = RunFolder(chosen.workdir or new_run_path(chosen))
     folder.check(chosen)
     results = folder.results()

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from sideways_tf.report.reconstruction import Reconstruction
-from sideways_tf.training.run_folder import write_whole
+from sideways_tf.runs.folder import write_whole
 from sideways_tf.training.stream_update import StreamMetrics
 
 

@@ -13,9 +13,9 @@ import tensorflow as tf
 from absl import flags
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
-from sideways_tf.training.run_folder import RunFolder
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
 
 # Flags that change no number of a run but where it looks and what it writes down.
 WITHOUT_EFFECT = {

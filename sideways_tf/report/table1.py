@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
 from sideways_tf.report.runs import REPEATED, WITHOUT_EFFECT, Run, alike, from_results
 from sideways_tf.report.table import NOT_RUN, Table
-from sideways_tf.sweep.choice import Candidate, choose
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.sweep.choice import Candidate, choose
 
 TITLE = (
     "Accuracy of classification in % (Table 1): test videos, mean ± standard deviation over runs"

@@ -12,16 +12,16 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.errors import UserError
 from sideways_tf.report import progress
 from sideways_tf.report.accuracy import measure_accuracy
 from sideways_tf.report.tensorboard import Curves
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training import run
 from sideways_tf.training.checkpoints import Checkpoints
 from sideways_tf.training.diagnosis import Diagnosis
-from sideways_tf.training.run_folder import RunFolder
 from sideways_tf.training.update import Metrics
 
 

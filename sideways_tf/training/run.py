@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset, open_dataset
 from sideways_tf.engines import make_engine, placement
 from sideways_tf.errors import UserError
 from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8
 from sideways_tf.models.autoencoder import autoencoder, check_size
 from sideways_tf.models.regroup import regroup
+from sideways_tf.runs.config import Config
 from sideways_tf.training.learning_rate import WarmUpThenDrops
 from sideways_tf.training.optimizers import make_optimizer
 from sideways_tf.training.update import Optimizer, Update

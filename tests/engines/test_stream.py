@@ -15,9 +15,9 @@ from sideways_tf.engines.simulated import simulated_modules
 from sideways_tf.engines.stream import make_stream
 from sideways_tf.engines.timeline import Timeline
 from sideways_tf.models import SidewaysBlock
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training.checkpoints import Checkpoints
 from sideways_tf.training.optimizers import make_optimizer
-from sideways_tf.training.run_folder import RunFolder
 from sideways_tf.training.stream_update import ByStep, StreamUpdate
 from tests.engines.networks import squared_error
 from tests.engines.stream_reference import BlockedReference, SidewaysReference

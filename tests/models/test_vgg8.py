@@ -3,7 +3,6 @@
 import pytest
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.engines import (
     BatchedBackprop,
     FrameByFrameBackprop,
@@ -15,6 +14,7 @@ from sideways_tf.errors import UserError
 from sideways_tf.models import SidewaysBlock, vgg8
 from sideways_tf.models.block import build_modules
 from sideways_tf.models.costs import costs
+from sideways_tf.runs.config import Config
 from sideways_tf.training.run import make_layers
 from tests.engines.networks import assert_episodes_equal
 

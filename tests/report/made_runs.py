@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.report.accuracy import Accuracy
 from sideways_tf.report.tensorboard import Curves
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training.diagnosis import Agreement
-from sideways_tf.training.run_folder import RunFolder
 from sideways_tf.training.update import Metrics
 
 DEPTH = 3

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
 from sideways_tf.report.runs import alike, find_runs, read_curves, read_run, unfinished
+from sideways_tf.runs.config import Config
 from tests.report.made_runs import make_run
 
 SMALL = Config(frames=16, drop_epochs=(3,), allow_missing_videos=True)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from sideways_tf.config import Config
 from sideways_tf.report.table1 import HEADER, PAPER, table1
+from sideways_tf.runs.config import Config
 from tests.report.made_runs import make_run
 
 UCF = Config(dataset="ucf101")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from sideways_tf.config import Config
-from sideways_tf.sweep.choice import candidates, choose, spread, table
-from sideways_tf.sweep.job import Job
-from sideways_tf.sweep.runner import Outcome
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.sweep.choice import candidates, choose, spread, table
+from sideways_tf.runs.sweep.job import Job
+from sideways_tf.runs.sweep.runner import Outcome
 
 
 def outcome(algorithm, rate, seed, accuracy, loss, train_loss, error=None):

@@ -3,9 +3,9 @@
 import pytest
 from absl import flags
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
-from sideways_tf.sweep.grid import combinations, configure, parse_axes, words
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.sweep.grid import combinations, configure, parse_axes, words
 
 
 def test_all_combinations_the_last_axis_fastest():

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
-from sideways_tf.sweep.job import Job, Process
-from sideways_tf.training.run_folder import RunFolder
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
+from sideways_tf.runs.sweep.job import Job, Process
 
 
 @pytest.fixture

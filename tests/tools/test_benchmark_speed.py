@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from sideways_tf.bench import figure, plan, rows, table
+from sideways_tf.bench.job import Job
 from sideways_tf.engines.timeline import Event
 from sideways_tf.errors import UserError
-from sideways_tf.speed import figure, plan, rows, table
-from sideways_tf.speed.job import Job
 
 # Of six modules over 16 frames: forward each time, backward gamma_i = 16 - 12 + i + 1 times.
 PASSES = 6 * 16 + sum(range(6, 12))
@@ -220,7 +220,7 @@ def measure_cpu(**changes):
         1, 1, 1,
     )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "sideways_tf.speed.measure"],
+        [sys.executable, "-m", "sideways_tf.bench.measure"],
         input=dataclasses.replace(job, **changes).to_json(),
         capture_output=True, text=True, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
     )  # fmt: skip

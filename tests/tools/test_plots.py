@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sideways_tf.config import Config
+from sideways_tf.runs.config import Config
 from tests.report.made_runs import make_run
 
 ROOT = Path(__file__).parents[2]

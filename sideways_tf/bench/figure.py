@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from sideways_tf.bench.job import ENGINE_WORDS, Job
 from sideways_tf.engines import schedule
 from sideways_tf.engines.timeline import Event
-from sideways_tf.speed.job import ENGINE_WORDS, Job
 
 # At most so many update cycles are drawn; more would blur.
 CYCLES = 3

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
-from sideways_tf.sweep.grid import Setting
-from sideways_tf.training.run_folder import RunFolder
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
+from sideways_tf.runs.sweep.grid import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 _LOG_TAIL = 8192  # bytes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sideways_tf.bench.job import Job
+from sideways_tf.bench.plan import Modules, costs_of, device_seconds, predicted_seconds
 from sideways_tf.engines import balance
-from sideways_tf.speed.job import Job
-from sideways_tf.speed.plan import Modules, costs_of, device_seconds, predicted_seconds
 
 Row = dict[str, Any]
 

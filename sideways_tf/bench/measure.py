@@ -25,6 +25,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402
 
+from sideways_tf.bench.figure import write_timeline  # noqa: E402
+from sideways_tf.bench.job import Job  # noqa: E402
+from sideways_tf.bench.plain_keras import PlainKeras  # noqa: E402
+from sideways_tf.bench.probe import ProbedLayer  # noqa: E402
 from sideways_tf.engines import make_engine, placement  # noqa: E402
 from sideways_tf.engines.module_times import ModuleTime, measure  # noqa: E402
 from sideways_tf.engines.simulated import allow_sleepers, simulated_modules  # noqa: E402
@@ -33,10 +37,6 @@ from sideways_tf.errors import UserError  # noqa: E402
 from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8  # noqa: E402
 from sideways_tf.models.costs import costs  # noqa: E402
 from sideways_tf.report import progress  # noqa: E402
-from sideways_tf.speed.figure import write_timeline  # noqa: E402
-from sideways_tf.speed.job import Job  # noqa: E402
-from sideways_tf.speed.plain_keras import PlainKeras  # noqa: E402
-from sideways_tf.speed.probe import ProbedLayer  # noqa: E402
 from sideways_tf.training.update import Update  # noqa: E402
 
 LEARNING_RATE = 1e-4

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from sideways_tf.errors import UserError
+from sideways_tf.runs import options
 
 DROP_EPOCHS = (100, 200)
 # Changing these between a stop and a continuation changes no number of the run.
@@ -19,6 +20,9 @@ FREE_TO_CHANGE = {
 }  # fmt: skip
 
 
+DATASETS = (
+    "moving_shapes", "moving_objects", "ucf101", "hmdb51", "cater", "folder", "frames_only",
+)  # fmt: skip
 UNLABELLED = ("moving_objects", "cater", "frames_only")
 
 
@@ -44,9 +48,7 @@ class Config:
         "moving_shapes or moving_objects (drawn, no download), ucf101, hmdb51, cater, folder (of "
         "class folders) or frames_only (any videos); moving_objects, cater and frames_only have no "
         "labels: --model=autoencoder",
-        choices=(
-            "moving_shapes", "moving_objects", "ucf101", "hmdb51", "cater", "folder", "frames_only",
-        ),
+        choices=DATASETS,
     )  # fmt: skip
     data_dir: str = option(
         "", "data", "the unpacked official archives, or a folder with the prepared data set"
@@ -232,28 +234,17 @@ def _write(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+def define_flags(values: flags.FlagValues) -> None:
     """Define one absl flag for each field of `Config`."""
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
-        kind, m = types[field.name], field.metadata
-        common = (field.name, field.default)
+        m, kind = field.metadata, types[field.name]
         text = f"{m['group']}: {m['help']}"
-        if m["choices"]:
-            flags.DEFINE_enum(*common, m["choices"], text, values)
-        elif kind is bool:
-            flags.DEFINE_bool(*common, text, values)
-        elif kind is int:
-            flags.DEFINE_integer(*common, text, m["low"], m["high"], values)
-        elif kind is float:
-            flags.DEFINE_float(*common, text, m["low"], m["high"], values)
-        elif kind is str:
-            flags.DEFINE_string(*common, text, values)
-        else:
-            flags.DEFINE_list(field.name, [str(epoch) for epoch in DROP_EPOCHS], text, values)
+        bounds = {"choices": m["choices"], "low": m["low"], "high": m["high"]}
+        options.define(values, field.name, field.default, text, kind=kind, **bounds)
 
 
-def from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
+def from_flags(values: flags.FlagValues) -> Config:
     """The configuration that the parsed flags say."""
     chosen = {field.name: values[field.name].value for field in dataclasses.fields(Config)}
     try:
@@ -270,5 +261,5 @@ def from_flagfile(path: str) -> Config:
     """The configuration that the flagfile at `path` says, the rest at its defaults."""
     values = flags.FlagValues()
     define_flags(values)
-    values(["", f"--flagfile={path}"])
+    options.parse(values, ["", f"--flagfile={path}"])
     return from_flags(values)

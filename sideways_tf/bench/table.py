@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sideways_tf.bench.job import ENGINE_WORDS, KIND_WORDS
+from sideways_tf.bench.rows import Row, find
 from sideways_tf.engines import balance
-from sideways_tf.speed.job import ENGINE_WORDS, KIND_WORDS
-from sideways_tf.speed.rows import Row, find
 
 MODEL_WORDS = {"simple_cnn": "Simple-CNN", "vgg8": "VGG-8"}
 # Table 2 of the paper: training steps per second, and the speed-up as printed; V100 GPUs.

@@ -8,9 +8,9 @@ import pathlib
 import time
 from typing import Any
 
-from sideways_tf import config as config_lib
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
+from sideways_tf.runs import config as config_lib
+from sideways_tf.runs.config import Config
 
 
 class RunFolder:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sideways_tf.errors import UserError
 from sideways_tf.report import progress
-from sideways_tf.sweep.job import Job, Process
+from sideways_tf.runs.sweep.job import Job, Process
 
 _POLL_SECONDS = 0.2
 

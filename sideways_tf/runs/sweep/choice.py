@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sideways_tf.sweep.grid import Setting, words
-from sideways_tf.sweep.runner import Outcome
+from sideways_tf.runs.sweep.grid import Setting, words
+from sideways_tf.runs.sweep.runner import Outcome
 
 RULES = {
     "holdout": "the highest accuracy on {share:.0%} of the training videos, held out in whole "

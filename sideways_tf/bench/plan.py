@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from sideways_tf.bench.job import Job
 from sideways_tf.engines import balance, placement, schedule
 from sideways_tf.errors import UserError
-from sideways_tf.speed.job import Job
 
 Modules = Sequence[dict[str, Any]]
 

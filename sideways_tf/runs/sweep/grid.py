@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from sideways_tf import config as config_lib
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
+from sideways_tf.runs import config as config_lib
+from sideways_tf.runs import options
+from sideways_tf.runs.config import Config
 
 # A value for each axis, as it was written.
 Setting = dict[str, str]
@@ -62,7 +63,9 @@ def configure(base: Config, setting: Setting, **changes: object) -> Config:
     """
     values = flags.FlagValues()
     config_lib.define_flags(values)
-    values(["", *base.flag_lines(), *(f"--{name}={value}" for name, value in setting.items())])
+    options.parse(
+        values, ["", *base.flag_lines(), *(f"--{name}={value}" for name, value in setting.items())]
+    )
     return dataclasses.replace(config_lib.from_flags(values), **changes)  # type: ignore[arg-type]
 
 
