@@ -20,12 +20,13 @@ import numpy as np
 from absl import flags
 
 from sideways_tf.errors import UserError
-from sideways_tf.runs import config, options
+from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import define_flags, from_flags
 
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
-config.define_flags(FLAGS)
+define_flags(FLAGS)
 define("batches", 24, "batches measured in each round", low=2)
 define("rounds", 3, "rounds, of which the median counts", low=1)
 define("iterations", 10, "training iterations measured; 0: none", low=0)
@@ -36,7 +37,7 @@ def main() -> None:
     # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
     from sideways_tf.training import run
 
-    chosen = config.from_flags(FLAGS)
+    chosen = from_flags(FLAGS)
     run.start_tensorflow(chosen)
     dataset = run.load_dataset(chosen)
     wanted = FLAGS.batches

@@ -23,7 +23,8 @@ from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
-from sideways_tf.runs import options
+from sideways_tf.runs import child, options
+from sideways_tf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from sideways_tf.bench.job import Job
@@ -77,8 +78,8 @@ def main() -> int:
     rows = [row for model in checked_models() for row in measure_model(model, results)]
     add_speedups(rows)
     page = markdown(rows, times_words(), cli.typed(), machine_words())
-    write(folder / "table2.json", json.dumps(rows, indent=1) + "\n")
-    write(folder / "table2.md", page)
+    write_whole(folder / "table2.json", json.dumps(rows, indent=1) + "\n")
+    write_whole(folder / "table2.md", page)
     results.path.unlink(missing_ok=True)
     print(page)
     return 0
@@ -162,7 +163,7 @@ class Results:
         if key not in self.known:
             self.known[key] = run(job)
             lines = [json.dumps(pair) + "\n" for pair in self.known.items()]
-            write(self.path, "".join(lines))
+            write_whole(self.path, "".join(lines))
         return self.known[key]
 
 
@@ -173,11 +174,10 @@ def run(job: Job) -> dict[str, Any]:
       UserError: with the process's own message, or naming the row if it dies.
     """
     process = subprocess.run(
-        [sys.executable, "-m", "sideways_tf.bench.measure"],
+        **child.command("sideways_tf.bench.measure"),
         input=job.to_json(),
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).resolve().parents[1],
     )
     if process.returncode:
         raise UserError(
@@ -230,10 +230,3 @@ def machine_words() -> str:
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores, {datetime.date.today().isoformat()}"
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)

@@ -16,11 +16,12 @@ import numpy as np
 from absl import flags
 
 from sideways_tf.errors import UserError
-from sideways_tf.runs import config, options
+from sideways_tf.runs import options
+from sideways_tf.runs.from_flags import define_flags, from_flags
 
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
-config.define_flags(FLAGS)
+define_flags(FLAGS)
 define("output", "clips.png", "file to write, *.png")
 define("epoch", 0, "of which the first batch is shown, from 0", low=0)
 define("columns", 12, "frames shown of a clip, evenly apart", low=1)
@@ -32,7 +33,7 @@ def main() -> None:
     """Writes the sheet and says where."""
     from sideways_tf.training import run
 
-    chosen = config.from_flags(FLAGS)
+    chosen = from_flags(FLAGS)
     folder = os.path.dirname(FLAGS.output) or "."
     if not FLAGS.output.endswith(".png") or not os.path.isdir(folder):
         raise UserError(f"--output={FLAGS.output}: give a *.png in a folder that is there")

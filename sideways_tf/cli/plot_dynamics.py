@@ -36,7 +36,7 @@ def main(places: list[str]) -> None:
     from sideways_tf.report import dynamics
     from sideways_tf.report.layout import write_comparison
     from sideways_tf.report.lines import save
-    from sideways_tf.report.runs import find_runs
+    from sideways_tf.runs.read import find_runs
 
     runs, remarks = find_runs(places)
     found, more = dynamics.columns(runs)

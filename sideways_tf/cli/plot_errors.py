@@ -8,14 +8,15 @@ One line a run, one colour an algorithm; dashed: the floor of a perfect auto-enc
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+import sys
 from typing import Any
 
 from absl import flags
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.results import read_results
+from sideways_tf.report.runs import Run
 from sideways_tf.runs import options
+from sideways_tf.runs.read import find_runs
 
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
@@ -29,7 +30,10 @@ NAMES = {"bp": "BP", "sideways": "Sideways"}
 
 def main() -> None:
     """Draw the runs of the flags."""
-    runs = [run for run in read_results(Path(FLAGS.results_dir)) if _wanted(run["configuration"])]
+    found, remarks = find_runs([FLAGS.results_dir])
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    runs = [run for run in found if _wanted(run)]
     if not runs:
         raise UserError(
             f"--results_dir={FLAGS.results_dir} holds no auto-encoding run on {FLAGS.dataset}"
@@ -52,17 +56,15 @@ def main() -> None:
     figure.savefig(FLAGS.output, dpi=110)
 
 
-def _wanted(configuration: dict[str, Any]) -> bool:
-    return (
-        configuration.get("model") == "autoencoder"
-        and configuration["dataset"] == FLAGS.dataset
-        and FLAGS.epochs in (0, configuration["epochs"])
-    )
+def _wanted(run: Run) -> bool:
+    c = run.config
+    ours = c.autoencodes and c.dataset == FLAGS.dataset and FLAGS.epochs in (0, c.epochs)
+    return bool(run.results and ours)
 
 
-def _draw(axes: Any, run: dict[str, Any]) -> None:
+def _draw(axes: Any, run: Run) -> None:
     """One run in both panels: the error of Table 3, and that without latency and drops."""
-    algorithm, points = run["configuration"]["algorithm"], run["test_curve"]
+    algorithm, points = run.config.algorithm, (run.results or {})["test_curve"]
     frames = [point["stream_frames"] for point in points]
     look = {"color": COLOURS[algorithm], "marker": ".", "linewidth": 1}
     axes[0].plot(frames, [p["error"] for p in points], label=NAMES[algorithm], **look)

@@ -31,7 +31,7 @@ def main(places: list[str]) -> None:
     """Read, draw, print; remarks go to stderr, one a line."""
     from sideways_tf.report import strides
     from sideways_tf.report.lines import save
-    from sideways_tf.report.runs import find_runs
+    from sideways_tf.runs.read import find_runs
 
     runs, remarks = find_runs(places)
     drawn, more = strides.select(runs)

@@ -28,7 +28,7 @@ import dataclasses
 import functools
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,17 @@ from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
-from sideways_tf.runs import config, options
-from sideways_tf.runs.folder import write_whole
+from sideways_tf.report import progress
+from sideways_tf.report.table import Table, spread
+from sideways_tf.runs import options
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import define_flags, from_flags
 from sideways_tf.runs.sweep import choice
 from sideways_tf.runs.sweep.choice import Candidate
 from sideways_tf.runs.sweep.grid import Setting, combinations, configure, parse_axes, words
 from sideways_tf.runs.sweep.job import Job
 from sideways_tf.runs.sweep.runner import Outcome, run
+from sideways_tf.whole_file import write_whole
 
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
@@ -56,7 +60,7 @@ define("search_seeds", 1, "sweep: runs of a setting to choose by", low=1)
 define("parallel", 1, "sweep: processes at once", low=1)
 define("gpus", [], "sweep: CUDA numbers, dealt to the processes in turn; empty: all")
 define("output_dir", "", "sweep: folder of the runs and tables")
-config.define_flags(FLAGS)
+define_flags(FLAGS)
 
 DEFAULT_SHARE = 0.2
 VALIDATION = {
@@ -70,7 +74,7 @@ TEST = {"test accuracy %": "test_video_accuracy", "training loss": "train_loss"}
 def main() -> int:
     """Search, choose, train the best; write the tables. Returns 1 if any run failed."""
     axes = parse_axes(FLAGS.grid)
-    compared, base = check_compared(axes), config.from_flags(FLAGS)
+    compared, base = check_compared(axes), from_flags(FLAGS)
     if base.workdir or not FLAGS.output_dir:
         raise UserError("give --output_dir, a folder for all runs, and no --workdir")
     if base.autoencodes:
@@ -105,9 +109,7 @@ def check_compared(axes: dict[str, list[str]]) -> list[str]:
 class Sweep:
     """The phases of a sweep and what came of them."""
 
-    def __init__(
-        self, base: config.Config, axes: dict[str, list[str]], compared: list[str], share: float
-    ):
+    def __init__(self, base: Config, axes: dict[str, list[str]], compared: list[str], share: float):
         self.base, self.axes, self.compared, self.share = base, axes, compared, share
         self.folder = Path(FLAGS.output_dir).expanduser()
         self.searched: list[Outcome] = []
@@ -154,7 +156,8 @@ class Sweep:
                 workdir = self.folder / phase / f"{words(setting)},seed={seed}"
                 chosen = configure(self.base, setting, seed=seed, **changes)
                 jobs.append(Job(setting, chosen, workdir))
-        return run(jobs, phase, FLAGS.parallel, FLAGS.gpus)
+        bar = progress.bar(phase, len(jobs), "run")
+        return run(jobs, bar, FLAGS.parallel, FLAGS.gpus)
 
     def page(self) -> str:
         """Everything in Markdown."""
@@ -163,12 +166,12 @@ class Sweep:
             parts.append(f"The best has {choice.RULES[FLAGS.rule].format(share=self.share)}")
         if self.searched:
             found = choice.candidates(self.searched)
-            parts += ["## Search", choice.table(found, self.axes, VALIDATION)]
+            parts += ["## Search", table(found, VALIDATION)]
         for group, best in self.chosen.items():
             parts.append(f"Best{f' of {group}' if group else ''}: {words(best.setting)}")
         if self.final:
             found = choice.candidates(self.final)
-            parts += ["## All training videos", choice.table(found, self.axes, TEST)]
+            parts += ["## All training videos", table(found, TEST)]
         failed = [outcome for outcome in self.outcomes if outcome.error]
         if failed:
             parts += ["## Failed", "\n".join(f"- {o.job.workdir.name}: {o.error}" for o in failed)]
@@ -202,3 +205,20 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / "sweep.json", json.dumps(self.as_dict(), indent=2) + "\n")
         write_whole(self.folder / "sweep.md", self.page() + "\n")
+
+
+def table(found: Sequence[Candidate], figures: Mapping[str, str]) -> str:
+    """A Markdown row for each candidate: its setting, runs, and mean ± deviation of figures.
+
+    Args:
+      figures: heading -> number of results.json; accuracies in %.
+    """
+    rows = []
+    for each in found:
+        values = {key: [run[key] for run in each.runs] for key in figures.values()}
+        numbers = [
+            spread(numbers, 1, scale=100) if key.endswith("accuracy") else spread(numbers, 3)
+            for key, numbers in values.items()
+        ]
+        rows.append([*each.setting.values(), str(len(each.runs)), *numbers])
+    return Table("", [*(found[0].setting if found else ()), "runs", *figures], rows).markdown()

@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from sideways_tf.report.lines import combine, draw, mean_of_tags
-from sideways_tf.report.runs import Curve, Run, alike, read_curves, unfinished
+from sideways_tf.report.runs import SEARCHED, Curve, Run, alike, read_curves, unfinished
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ALGORITHMS = {"bp": "BP", "sideways": "Sideways"}
 MODELS = {"vgg8": "VGG-8", "simple_cnn": "Simple-CNN"}
-SEARCHED = {"learning_rate", "weight_decay"}
 # A family of colours for each learning rate, a shade for each weight decay, as in Figure 4.
 FAMILIES = ("autumn", "winter", "summer", "cool")
 TAGS = (

@@ -1,16 +1,21 @@
-"""A run's folder: its configuration and its results; never half-written."""
+"""A run's folder: its configuration, how far it is, its results; never half-written."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
 import time
-from typing import Any
+from typing import IO, Any
+
+from absl import flags
 
 from sideways_tf.errors import UserError
-from sideways_tf.runs import config as config_lib
+from sideways_tf.runs.checks import check_writable
 from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import from_flags, from_lines, from_plain
+from sideways_tf.whole_file import write_whole
 
 
 class RunFolder:
@@ -19,63 +24,111 @@ class RunFolder:
     flags.cfg      the full configuration: a flagfile that runs it again
     checkpoints/   modules, optimizers and iteration; the newest few
     train/ test/   TensorBoard events
+    progress.json  how far the training is
     results.json   once the run is finished
+    .lock          locked as long as a process trains here, whatever ends it
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path).expanduser()
         self.flags = self.path / "flags.cfg"
         self.checkpoints = self.path / "checkpoints"
+        self._progress = self.path / "progress.json"
+        self._lock: IO[str] | None = None
 
     def check(self, config: Config) -> None:
         """Find the folder free, or made for `config`; writes nothing.
 
         Raises:
-          UserError: if the folder holds a run of another configuration, or something else.
+          UserError: if the folder cannot be written, holds a run that another process trains or
+            that is of another configuration, or something else.
         """
+        check_writable("workdir", self.path)
         if self.flags.exists():
             old = self.config()
             names = config.differences(old)
             if names:
-                first = names[0]
-                raise UserError(
-                    f"--workdir={self.path} holds a run of another configuration: --{first} was "
-                    f"{getattr(old, first)}, now is {getattr(config, first)}"
-                    f"{f' (and {len(names) - 1} more)' if len(names) > 1 else ''}; "
-                    "name another --workdir, or none for a new one"
+                changed = (
+                    f"--{n} was {getattr(old, n)}, now is {getattr(config, n)}" for n in names
                 )
-        elif self.path.exists() and any(self.path.iterdir()):
+                raise UserError(
+                    f"--workdir={self.path} holds a run of another configuration: "
+                    f"{'; '.join(changed)}; name another --workdir, or none for a new one"
+                )
+            self._locked().close()
+        elif self.path.exists() and {".lock"} < {".lock", *os.listdir(self.path)}:
             raise UserError(
                 f"--workdir={self.path} is not empty and holds no run; name another folder"
             )
 
     def claim(self, config: Config) -> None:
-        """Make the folder for `config`, or find it made for the same; see `check`."""
+        """Make the folder for `config`, or find it made for the same, until this process ends."""
         self.check(config)
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._locked()
         write_whole(self.flags, "\n".join(config.flag_lines()) + "\n")
+
+    def _locked(self) -> IO[str]:
+        lock = (self.path / ".lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"--workdir={self.path}: another process trains there; let it end, or name another"
+            ) from None
+        return lock
 
     def config(self) -> Config:
         """The configuration the folder was made for."""
         if not self.flags.exists():
             raise UserError(f"--workdir={self.path} holds no run: there is no {self.flags.name}")
-        return config_lib.from_flagfile(str(self.flags))
+        return from_lines([f"--flagfile={self.flags}"])
 
-    def results(self) -> dict[str, Any] | None:
-        """results.json, once the run has finished.
+    def note_progress(self, done: int, total: int) -> None:
+        """Write down that `done` of `total` iterations are made."""
+        write_whole(self._progress, json.dumps({"done": done, "total": total}) + "\n")
+
+    def progress(self) -> float | None:
+        """The share of the training that is done, in [0, 1]; None before it begins."""
+        if not self._progress.exists():
+            return None
+        said = json.loads(self._progress.read_text())
+        return said["done"] / said["total"]
+
+    def results(self, config: Config | None = None) -> dict[str, Any] | None:
+        """results.json, once the run has finished; with `config`, only if it is of this very one.
 
         Raises:
           UserError: if the file is damaged.
         """
         path = self.path / "results.json"
         try:
-            return json.loads(path.read_text()) if path.exists() else None
-        except ValueError as error:
+            found = json.loads(path.read_text()) if path.exists() else None
+            same = (
+                not (found and config)
+                or from_plain(found["configuration"]).plain() == config.plain()
+            )
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged ({error}); remove it and run again") from None
+        return found if same else None
 
     def finish(self, results: dict[str, Any]) -> None:
         """Write results.json."""
         write_whole(self.path / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def open_run(values: flags.FlagValues) -> tuple[Config, RunFolder]:
+    """The run that the parsed flags say; flags not given are those of the run in --workdir.
+
+    Raises:
+      UserError: if the flags contradict each other or the folder; see `RunFolder.check`.
+    """
+    named = RunFolder(values["workdir"].value)
+    base = named.config() if values["workdir"].value and named.flags.exists() else None
+    chosen = from_flags(values, base)
+    folder = named if chosen.workdir else RunFolder(new_run_path(chosen))
+    folder.check(chosen)
+    return chosen, folder
 
 
 def new_run_path(config: Config) -> str:
@@ -88,10 +141,3 @@ def new_run_path(config: Config) -> str:
         count += 1
         path = f"{stem}-{count}"
     return path
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Write a file so that it is never seen in part."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)

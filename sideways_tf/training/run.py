@@ -18,6 +18,8 @@ from sideways_tf.training.learning_rate import WarmUpThenDrops
 from sideways_tf.training.optimizers import make_optimizer
 from sideways_tf.training.update import Optimizer, Update
 
+_NAMES = {"frame_by_frame": "pipelined", "batched": "time_shifted"}  # as make_engine calls them
+
 
 def start_tensorflow(config: Config) -> None:
     """Devices and determinism; before anything else touches TensorFlow.
@@ -42,11 +44,6 @@ def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]
     """The layers of --model, one for each module, as --modules cuts them."""
     if config.model == "vgg8":
         layers: list[tf.keras.layers.Layer] = vgg8(num_classes, config.dropout)
-    elif config.dropout:
-        raise UserError(
-            f"--dropout={config.dropout}: {config.model} has no hidden linear module; use "
-            "--model=vgg8, or no dropout"
-        )
     elif config.model == "autoencoder":
         check_size(config.size)
         layers = autoencoder()
@@ -80,11 +77,11 @@ def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
     devices = placement.place(
         config.placement, layers, frame_spec(config), placement.find_devices(config.devices)
     )
-    if config.engine == "time_shifted" and len(set(devices)) > 1:
+    if config.engine in ("time_shifted", "batched") and len(set(devices)) > 1:
         raise UserError(
-            f"--engine=time_shifted runs on one device, --devices={config.devices} and "
+            f"--engine={config.engine} runs on one device, --devices={config.devices} and "
             f"--placement={config.placement} take {len(set(devices))}: name one, or use "
-            "--engine=pipelined"
+            "--engine=pipelined, for bp frame_by_frame"
         )
     return [SidewaysBlock(x, device) for x, device in zip(layers, devices, strict=True)]
 
@@ -129,7 +126,7 @@ def make_update(config: Config, dataset: VideoDataset) -> Update:
         config.algorithm,
         make_modules(config, len(dataset.class_names)),
         tf.nn.sparse_softmax_cross_entropy_with_logits,
-        config.engine,
+        _NAMES.get(config.engine, config.engine),
     )
     frame = frame_spec(config)
     engine.build(frame)

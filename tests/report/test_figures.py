@@ -7,8 +7,9 @@ import pytest
 
 from sideways_tf.report import dynamics, strides
 from sideways_tf.report.lines import combine
-from sideways_tf.report.runs import Curve, find_runs
+from sideways_tf.report.runs import Curve
 from sideways_tf.runs.config import Config
+from sideways_tf.runs.read import find_runs
 from tests.report.made_runs import make_run, value_at
 
 BASE = Config(dataset="ucf101", frames=16)

@@ -7,7 +7,7 @@ were held out, `train_loss` the lowest loss on those trained on.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sideways_tf.runs.sweep.grid import Setting, words
@@ -58,27 +58,3 @@ def choose(found: Sequence[Candidate], compared: Sequence[str], rule: str) -> di
         groups.setdefault(words(group), []).append(candidate)
     # max keeps the first of equals.
     return {name: max(group, key=lambda c: c.score(rule)) for name, group in groups.items()}
-
-
-def table(found: Sequence[Candidate], axes: Mapping[str, Any], figures: Mapping[str, str]) -> str:
-    """A Markdown row for each candidate: its setting, runs, and mean +- deviation of figures.
-
-    Args:
-      figures: heading -> number of results.json; accuracies in %.
-    """
-    head = [*axes, "runs", *figures]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for candidate in found:
-        numbers = [spread([run[key] for run in candidate.runs], key) for key in figures.values()]
-        cells = [*candidate.setting.values(), str(len(candidate.runs)), *numbers]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def spread(values: Sequence[float], figure: str) -> str:
-    """Mean, and the standard deviation (n - 1) where there are several; accuracies in %."""
-    scale, digits = (100, 1) if figure.endswith("accuracy") else (1, 3)
-    text = f"{scale * statistics.fmean(values):.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {scale * statistics.stdev(values):.{digits}f}"
-    return text

@@ -6,12 +6,9 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
-from absl import flags
-
 from sideways_tf.errors import UserError
-from sideways_tf.runs import config as config_lib
-from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import from_lines
 
 # A value for each axis, as it was written.
 Setting = dict[str, str]
@@ -39,8 +36,7 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
             raise UserError(f"--grid={text}: a sweep sets --{name} by itself; leave it out")
         if name not in known:
             raise UserError(
-                f"--grid={text}: there is no flag --{name}; `python -m sideways_tf.train --help` "
-                "lists them"
+                f"--grid={text}: there is no flag --{name}; `sideways train --help` lists them"
             )
         if name in axes or len(set(values)) < len(values):
             raise UserError(f"--grid={text}: the flag or a value is there twice; once will do")
@@ -61,12 +57,8 @@ def configure(base: Config, setting: Setting, **changes: object) -> Config:
     Raises:
       absl.flags.Error: naming a flag and a value it does not take.
     """
-    values = flags.FlagValues()
-    config_lib.define_flags(values)
-    options.parse(
-        values, ["", *base.flag_lines(), *(f"--{name}={value}" for name, value in setting.items())]
-    )
-    return dataclasses.replace(config_lib.from_flags(values), **changes)  # type: ignore[arg-type]
+    lines = [*base.flag_lines(), *(f"--{name}={value}" for name, value in setting.items())]
+    return dataclasses.replace(from_lines(lines), **changes)  # type: ignore[arg-type]
 
 
 def words(setting: Setting) -> str:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sideways_tf.errors import UserError
-from sideways_tf.report import progress
 from sideways_tf.runs.sweep.job import Job, Process
 
 _POLL_SECONDS = 0.2
@@ -25,20 +24,20 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def run(jobs: Sequence[Job], what: str, parallel: int, gpus: Sequence[str]) -> list[Outcome]:
+def run(jobs: Sequence[Job], bar: tqdm, parallel: int, gpus: Sequence[str]) -> list[Outcome]:
     """Run what is not finished; the outcomes are in the order of `jobs`.
 
     Args:
-      what: in front of the progress bar.
+      bar: shows how many of the jobs are done.
       parallel: processes at once.
       gpus: CUDA numbers, dealt to the processes in turn; empty: all GPUs to each.
     """
-    return _Runner(jobs, what, parallel, gpus).run()
+    return _Runner(jobs, bar, parallel, gpus).run()
 
 
 class _Runner:
-    def __init__(self, jobs: Sequence[Job], what: str, parallel: int, gpus: Sequence[str]):
-        self.jobs, self.what = jobs, what
+    def __init__(self, jobs: Sequence[Job], bar: tqdm, parallel: int, gpus: Sequence[str]):
+        self.jobs, self.bar = jobs, bar
         self.gpus = [gpus[n % len(gpus)] if gpus else None for n in range(parallel)]
         self.running: dict[int, Process] = {}  # by slot
         self.outcomes: dict[int, Outcome] = {}  # by id of the job
@@ -47,18 +46,17 @@ class _Runner:
         for job in self.jobs:
             self._take_finished(job)
         waiting = [job for job in self.jobs if id(job) not in self.outcomes]
-        bar = progress.bar(self.what, len(self.jobs), "run", len(self.outcomes))
         try:
             while waiting or self.running:
                 self._start(waiting)
                 self._collect()
-                self._show(bar)
+                self._show()
                 time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             self._stop()
             raise
         finally:
-            bar.close()
+            self.bar.close()
         return [self.outcomes[id(job)] for job in self.jobs]
 
     def _take_finished(self, job: Job) -> None:
@@ -70,22 +68,18 @@ class _Runner:
             if results:
                 self._finish(job, results, None)
 
-    def _check_finished(self, job: Job) -> None:
-        if id(job) not in self.outcomes:
-            self._finish(job, None, f"it ended well, but wrote no results; see {job.log}")
-
     def _start(self, waiting: list[Job]) -> None:
         """Fill the free slots. Where a data set is yet to be prepared, one process does it."""
         for slot, job in itertools.product(range(len(self.gpus)), list(waiting)):
-            preparing = {p.job.data for p in self.running.values() if p.share is None}
-            if slot in self.running or job not in waiting or job.data in preparing:
+            preparing = {
+                p.job.config.prepared_data for p in self.running.values() if p.share is None
+            }
+            if slot in self.running or job not in waiting or job.config.prepared_data in preparing:
                 continue
             waiting.remove(job)
             gpu = self.gpus[slot]
-            try:
-                self.running[slot] = Process(job, {} if gpu is None else _visible(gpu))
-            except UserError as error:
-                self._finish(job, None, str(error))
+            visible = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+            self.running[slot] = Process(job, visible)
 
     def _collect(self) -> None:
         for slot, process in list(self.running.items()):
@@ -96,18 +90,20 @@ class _Runner:
                     self._finish(process.job, None, f"{error}; all it said is in {process.job.log}")
                 else:
                     self._take_finished(process.job)
-                    self._check_finished(process.job)
+                    if id(process.job) not in self.outcomes:
+                        said = f"it ended well, but wrote no results; see {process.job.log}"
+                        self._finish(process.job, None, said)
 
     def _finish(self, job: Job, results: dict[str, Any] | None, error: str | None) -> None:
         self.outcomes[id(job)] = Outcome(job, results, error)
         if error:
             tqdm.write(f"failed: {job.workdir.name}: {error}", file=sys.stderr)
 
-    def _show(self, bar: tqdm) -> None:
+    def _show(self) -> None:
         """Whole runs and shares of runs."""
         shares = sum(process.share or 0.0 for process in self.running.values())
-        bar.set_postfix_str(f"{len(self.running)} running", refresh=False)
-        bar.update(round(len(self.outcomes) + shares, 2) - bar.n)
+        self.bar.set_postfix_str(f"{len(self.running)} running", refresh=False)
+        self.bar.update(round(len(self.outcomes) + shares, 2) - self.bar.n)
 
     def _stop(self) -> None:
         print("stopping: the runs save; the same command goes on", file=sys.stderr, flush=True)
@@ -115,7 +111,3 @@ class _Runner:
             process.terminate()
         for process in self.running.values():
             process.error()
-
-
-def _visible(gpu: str) -> dict[str, str]:
-    return {"CUDA_VISIBLE_DEVICES": gpu}

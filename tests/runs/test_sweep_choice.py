@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from sideways_tf.cli.sweep import table
 from sideways_tf.runs.config import Config
-from sideways_tf.runs.sweep.choice import candidates, choose, spread, table
+from sideways_tf.runs.sweep.choice import candidates, choose
 from sideways_tf.runs.sweep.job import Job
 from sideways_tf.runs.sweep.runner import Outcome
 
@@ -50,16 +51,9 @@ def test_of_equals_the_first_in_the_grid():
 
 
 def test_the_table_has_mean_and_deviation_of_finished_runs():
-    text = table(
-        candidates(OUTCOMES),
-        {"learning_rate": [], "algorithm": []},
-        {"accuracy %": "test_video_accuracy", "loss": "train_loss"},
-    )
-    assert "| 1e-4 | bp | 2 | 60.0 ± 14.1 | 0.300 ± 0.000 |" in text
-    assert "| 1e-4 | sideways | 1 | 40.0 | 0.200 |" in text
+    figures = {"accuracy %": "test_video_accuracy", "loss": "train_loss"}
+    text = table(candidates(OUTCOMES), figures)
+    assert text.startswith("| learning_rate | algorithm | runs | accuracy %  | loss          |")
+    assert "| 1e-4          | bp        | 2    | 60.0 ± 14.1 | 0.300 ± 0.000 |" in text
+    assert "| 1e-4          | sideways  | 1    | 40.0        | 0.200         |" in text
     assert "1e-6" not in text
-
-
-def test_spread_by_hand():
-    assert spread([0.5, 0.7], "test_video_accuracy") == "60.0 ± 14.1"
-    assert spread([1.5], "train_loss") == "1.500"

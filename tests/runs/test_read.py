@@ -5,8 +5,9 @@ import json
 import pytest
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.runs import alike, find_runs, read_curves, read_run, unfinished
+from sideways_tf.report.runs import alike, read_curves, unfinished
 from sideways_tf.runs.config import Config
+from sideways_tf.runs.read import find_runs, read_run
 from tests.report.made_runs import make_run
 
 SMALL = Config(frames=16, drop_epochs=(3,), allow_missing_videos=True)
@@ -80,7 +81,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path):
     runs, remarks = find_runs([tmp_path, good, tmp_path / "none"])
     assert [run.path for run in runs] == [good], "found twice, taken once"
     named = [remark.partition(": ")[0] for remark in remarks]
-    assert named == [str(tmp_path / "none"), *(str(tmp_path / f"bad{n}") for n in (1, 2, 3, 4))]
+    assert named == [*(str(tmp_path / f"bad{n}") for n in (1, 2, 3, 4)), str(tmp_path / "none")]
     assert all("\n" not in remark for remark in remarks)
     with pytest.raises(UserError, match="no run there"):
         find_runs([tmp_path / "none"])
