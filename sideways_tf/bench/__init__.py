@@ -1,1 +1,1 @@
-"""How fast the engines are: Table 2 of the paper, for this machine (tools/benchmark_speed.py)."""
+"""How fast all of it is: Table 2 of the paper for this machine, the input, the streams."""

@@ -12,8 +12,10 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,11 @@ from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import define_flags, from_flags
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from sideways_tf.data import VideoDataset
 
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
@@ -47,8 +54,8 @@ def main() -> None:
             f"{dataset.num_train // chosen.batch_size} batches; give at most these"
         )
     clips = sampled_jpegs(chosen, dataset, wanted)
-    ways: dict[str, Callable[[], None]] = {
-        "input pipeline": lambda: consume(train_batches(chosen, dataset, epoch=0), wanted),
+    ways: dict[str, Callable[[], Any]] = {
+        "input pipeline": lambda: deque(train_batches(chosen, dataset, 0).take(wanted), 0),
         "bare JPEG decode (TensorFlow)": lambda: decode_by_tensorflow(clips),
         "bare JPEG decode (OpenCV)": lambda: decode_by_opencv(clips),
     }
@@ -64,29 +71,24 @@ def main() -> None:
         print(f"waiting for data in training    {100 * waited:8.2f} % of {FLAGS.iterations} steps")
 
 
-def train_batches(chosen: Config, dataset, epoch: int):  # type: ignore[no-untyped-def]
+def train_batches(chosen: Config, dataset: VideoDataset, epoch: int) -> tf.data.Dataset:
     """The batches that training takes."""
     return dataset.train_batches(
-        seed=chosen.seed,
-        epoch=epoch,
-        batch_size=chosen.batch_size,
-        frames=chosen.frames,
-        size=chosen.size,
-        stride=chosen.stride,
-        padding=chosen.padding,
-    )
+        seed=chosen.seed, epoch=epoch, batch_size=chosen.batch_size, frames=chosen.frames,
+        size=chosen.size, stride=chosen.stride, padding=chosen.padding,
+    )  # fmt: skip
 
 
-def sampled_jpegs(chosen: Config, dataset, num_batches: int) -> list[np.ndarray]:  # type: ignore[no-untyped-def]
+def sampled_jpegs(chosen: Config, dataset: VideoDataset, batches: int) -> list[np.ndarray]:
     """JPEG strings [K] of clips as long and as many as the pipeline's."""
     from sideways_tf.data import pipeline
     from sideways_tf.data.records import read_record
 
     spec = pipeline.ClipSpec(chosen.frames, chosen.size, chosen.stride, chosen.padding)
     records = dataset.records["train"]
-    order = pipeline.epoch_order(len(records), chosen.seed, 0)[: num_batches * chosen.batch_size]
+    order = pipeline.epoch_order(len(records), chosen.seed, 0)[: batches * chosen.batch_size]
 
-    def sample(*location):  # type: ignore[no-untyped-def]
+    def sample(*location: tf.Tensor) -> tf.Tensor:
         example = pipeline.parse_example(read_record(*location))
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
         return pipeline.sample_frames(example["video"], spec, pipeline.clip_seeds(seed)[0])
@@ -118,14 +120,8 @@ def decode_by_opencv(clips: list[np.ndarray]) -> None:
         list(pool.map(decode, clips))
 
 
-def consume(batches, count: int) -> None:  # type: ignore[no-untyped-def]
-    """Takes `count` batches and drops them."""
-    for _ in batches.take(count):
-        pass
-
-
 def measure(
-    ways: dict[str, Callable[[], None]], clips: int, rounds: int
+    ways: dict[str, Callable[[], Any]], clips: int, rounds: int
 ) -> dict[str, tuple[float, float]]:
     """Clips per second, and CPU seconds of a clip: medians of rounds in which all take turns."""
     for run in ways.values():
@@ -140,17 +136,14 @@ def measure(
     return {way: (clips / wall, cpu / clips) for way, (wall, cpu) in medians.items()}
 
 
-def waiting_share(chosen: Config, dataset, iterations: int) -> float:  # type: ignore[no-untyped-def]
+def waiting_share(chosen: Config, dataset: VideoDataset, iterations: int) -> float:
     """Share of the time of training that passes until the next batch is there."""
     from sideways_tf.training import run
 
     update = run.make_update(chosen, dataset)
 
-    def endless() -> Iterator:
-        for epoch in itertools.count():
-            yield from train_batches(chosen, dataset, epoch)
-
-    batches = endless()
+    epochs = (train_batches(chosen, dataset, epoch) for epoch in itertools.count())
+    batches = itertools.chain.from_iterable(epochs)
     update(*next(batches))
     waited = 0.0
     start = time.perf_counter()

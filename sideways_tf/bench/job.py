@@ -14,8 +14,7 @@ class Job:
     Attributes:
       model: "simple_cnn" or "vgg8".
       algorithm: "bp" or "sideways"; "profile" measures the modules one by one.
-      engine: "pipelined" (for BP: frame by frame), "gpipe", "time_shifted" (for BP: batched), or
-        "keras": batched BP in plain Keras, without any of this package's engines.
+      engine: of this package, or "keras": batched BP in plain Keras.
       device_kind: "gpu", "cpu" or "simulated".
       devices: how many.
       placement: the device of each module, from 0.
@@ -74,9 +73,9 @@ KIND_WORDS = {
     ),
 }
 ENGINE_WORDS = {
-    ("bp", "pipelined"): "BP, frame by frame",
+    ("bp", "frame_by_frame"): "BP, frame by frame",
     ("bp", "gpipe"): "exact pipelined BP (GPipe)",
-    ("bp", "time_shifted"): "BP, batched",
+    ("bp", "batched"): "BP, batched",
     ("bp", "keras"): "BP, batched, plain Keras",
     ("sideways", "pipelined"): "Sideways, pipelined",
     ("sideways", "time_shifted"): "Sideways, time-shifted",

@@ -148,7 +148,7 @@ def make_step(
         job.algorithm,
         make_modules(job, names, timeline, probed),
         tf.nn.sparse_softmax_cross_entropy_with_logits,
-        job.engine,
+        {"frame_by_frame": "pipelined", "batched": "time_shifted"}.get(job.engine, job.engine),
     )
     engine.check_frames(job.frames)
     engine.build(frame_spec(job))

@@ -62,26 +62,18 @@ def speed_jobs(template: Job, modules: Modules, available: int, chosen: str) -> 
     for n in counts:
         is_list = chosen not in ("balanced", "one_per_module")
         numbers = numbers_for("balanced" if is_list and n != counts[-1] else chosen, modules, n)
-        engines = [("bp", "pipelined"), ("sideways", "pipelined")]
+        engines = [("bp", "frame_by_frame"), ("sideways", "pipelined")]
         if n > 1:
             engines.append(("bp", "gpipe"))
         elif template.device_kind != "simulated":
             engines = [
-                ("bp", "keras"), ("bp", "time_shifted"), ("sideways", "time_shifted"), *engines
+                ("bp", "keras"), ("bp", "batched"), ("sideways", "time_shifted"), *engines
             ]  # fmt: skip
-        jobs += [
-            dataclasses.replace(
-                template,
-                algorithm=algorithm,
-                engine=engine,
-                devices=n,
-                placement=numbers,
-                trace=template.trace
-                if n == counts[-1] and engine in ("pipelined", "gpipe")
-                else "",
-            )
-            for algorithm, engine in engines
-        ]
+        for algorithm, engine in engines:
+            traced = n == counts[-1] and engine in ("frame_by_frame", "pipelined", "gpipe")
+            job = dataclasses.replace(template, algorithm=algorithm, engine=engine, devices=n)
+            trace = template.trace if traced else ""
+            jobs.append(dataclasses.replace(job, placement=numbers, trace=trace))
     return jobs
 
 
@@ -96,7 +88,7 @@ def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
         job
         for job in jobs
         if (job.algorithm, job.engine, job.devices)
-        in {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "time_shifted", 1)}
+        in {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "batched", 1)}
     ]
     return [
         dataclasses.replace(job, frames=k, steps=1, repeats=1, trace="", purpose="memory")
@@ -147,9 +139,9 @@ def predicted_seconds(job: Job, modules: Modules) -> float | None:
     drains its pipe twice and computes the forward pass twice.
     """
     both, frames = costs_of(modules), job.frames
-    if job.engine == "pipelined" and job.algorithm == "sideways":
-        return max(device_seconds(job, modules))
     if job.engine == "pipelined":
+        return max(device_seconds(job, modules))
+    if job.engine == "frame_by_frame":
         return frames * sum(both)
     if job.engine == "gpipe":
         forward = [m["forward_seconds"] for m in modules]

@@ -29,33 +29,20 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
     shares = [s / seconds for s in device_seconds(job, modules)] if predicted else None
     if (job.algorithm, job.engine) == ("sideways", "pipelined"):
         speedup = balance.bound(costs_of(modules), job.placement)
+    shown = ("model", "algorithm", "engine", "devices", "device_kind", "purpose", "batch", "frames",
+             "size", "steps", "repeats")  # fmt: skip
     return {
-        "model": job.model,
-        "algorithm": job.algorithm,
-        "engine": job.engine,
-        "devices": job.devices,
-        "device_kind": job.device_kind,
-        "steps_per_second": found["steps_per_second"],
+        **{name: getattr(job, name) for name in shown},
+        **found,
         "speedup": None,
         "predicted_speedup": speedup,
-        "peak_memory_bytes": found["peak_memory_bytes"],
+        "busy_share": found["busy_share"] or shares,
+        "share_of_bound": predicted / seconds if predicted else None,
+        "speedup_over_ideal_bp": base / seconds,
         "modules": [
             {**module, "device": number}
             for module, number in zip(modules, job.placement, strict=True)
         ],
-        "device_peak_memory_bytes": found["device_peak_memory_bytes"],
-        "clip_bytes": found["clip_bytes"],
-        "busy_share": found["busy_share"] or shares,
-        "share_of_bound": predicted / seconds if predicted else None,
-        "speedup_over_ideal_bp": base / seconds,
-        "first_step_seconds": found["first_step_seconds"],
-        "core_seconds_per_step": found["core_seconds_per_step"],
-        "purpose": job.purpose,
-        "batch": job.batch,
-        "frames": job.frames,
-        "size": job.size,
-        "steps": job.steps,
-        "repeats": job.repeats,
     }
 
 
@@ -69,7 +56,7 @@ def add_speedups(rows: Sequence[Row]) -> None:
     """Set each speed row's speed-up over frame-by-frame BP on as many devices."""
     for row in rows:
         base = find(
-            rows, purpose="speed", algorithm="bp", engine="pipelined",
+            rows, purpose="speed", algorithm="bp", engine="frame_by_frame",
             model=row["model"], devices=row["devices"],
         )  # fmt: skip
         if base and row["purpose"] == "speed":

@@ -10,6 +10,8 @@ row is measured in a process of its own. Started again with the same flags after
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import functools
 import json
 import os
@@ -22,35 +24,26 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from sideways_tf import cli
+from sideways_tf.bench.job import Job
 from sideways_tf.errors import UserError
 from sideways_tf.runs import child, options
 from sideways_tf.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from sideways_tf.bench.job import Job
     from sideways_tf.bench.rows import Row
 
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
+# fmt: off
 define("models", ["simple_cnn", "vgg8"], "what: networks")
-define(
-    "devices", "auto",
-    "what: gpu (all), gpu:N, cpu:N (logical CPUs), simulated:N; auto is all GPUs, else all cores",
-)  # fmt: skip
-define(
-    "placement", "balanced",
-    "what: balanced, one_per_module, or a device number for each module, comma-separated, from 0",
-)  # fmt: skip
-define(
-    "times", "flops",
-    "simulated accelerators: module times are equal, from flops, measured (here, on one CPU "
-    "thread), or from the table2.json of a real measurement",
-)  # fmt: skip
-define(
-    "step_ms", 20.0,
-    "simulated accelerators: the largest module's forward and backward time, in milliseconds",
-    low=0.1,
-)  # fmt: skip
+define("devices", "auto",
+       "what: gpu (all), gpu:N, cpu:N (logical CPUs), simulated:N; auto: all GPUs, else all cores")
+define("placement", "balanced", "what: balanced, one_per_module, or a device number for each "
+       "module, comma-separated, from 0")
+define("times", "flops", "simulated accelerators: module times are equal, from flops, measured "
+       "(here, on one CPU thread), or from the table2.json of a real measurement")
+define("step_ms", 20.0, "simulated accelerators: the largest module's forward and backward time, "
+       "in milliseconds", low=0.1)
 define("batch_size", 8, "clips: B", low=1)
 define("frames", 64, "clips: K", low=1)
 define("size", 112, "clips: height and width in pixels", low=32)
@@ -58,24 +51,26 @@ define("classes", 101, "clips: classes", low=2)
 define("dropout", 0.0, "clips: rate in VGG-8's hidden linear modules", low=0, high=0.99)
 define("steps", 100, "measuring: training steps in an average", low=1)
 define("repeats", 3, "measuring: averages, the best counts", low=1)
-define(
-    "threads", 1, "measuring: threads of one kernel on cpu devices; 0 is as TensorFlow likes",
-    low=0,
-)  # fmt: skip
+define("threads", 1,
+       "measuring: threads of one kernel on cpu devices; 0 is as TensorFlow likes", low=0)
 define("memory_frames", ["64", "256"], "measuring: clip lengths to compare memory; empty is none")
 define("trace", "", "output: folder for timelines (Chrome trace and PNG)")
 define("output_dir", "speed", "output: folder of table2.json and table2.md")
+# fmt: on
 
 
 def main() -> int:
     """Measure, print, write."""
     from sideways_tf.bench.rows import add_speedups
-    from sideways_tf.bench.table import markdown
+    from sideways_tf.bench.table import MODEL_WORDS, markdown
 
+    unknown = [name for name in FLAGS.models if name not in MODEL_WORDS]
+    if unknown or not FLAGS.models:
+        raise UserError(f"--models={','.join(FLAGS.models)}: choose from {', '.join(MODEL_WORDS)}")
     folder = Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     results = Results(folder / "measured.jsonl")
-    rows = [row for model in checked_models() for row in measure_model(model, results)]
+    rows = [row for model in FLAGS.models for row in measure_model(model, results)]
     add_speedups(rows)
     page = markdown(rows, times_words(), cli.typed(), machine_words())
     write_whole(folder / "table2.json", json.dumps(rows, indent=1) + "\n")
@@ -88,7 +83,6 @@ def main() -> int:
 def measure_model(model: str, results: Results) -> list[Row]:
     """All rows of one model."""
     from sideways_tf.bench import plan
-    from sideways_tf.bench.job import Job
     from sideways_tf.bench.rows import make_row
 
     kind, count = plan.parse_devices(FLAGS.devices)
@@ -108,7 +102,7 @@ def measure_model(model: str, results: Results) -> list[Row]:
             {**module, "forward_seconds": forward, "backward_seconds": backward}
             for module, (forward, backward) in zip(modules, times, strict=True)
         ]
-    template = replaced(job, device_kind=profile["device_kind"], times=times)
+    template = dataclasses.replace(job, device_kind=profile["device_kind"], times=times)
     jobs = plan.speed_jobs(template, modules, profile["devices"], FLAGS.placement)
     if kind != "simulated":
         jobs += plan.memory_jobs(jobs, memory_frames())
@@ -124,7 +118,7 @@ def timed(job: Job, modules: list[dict[str, Any]], results: Results) -> list[dic
     if FLAGS.times in ("equal", "flops"):
         return modules
     if FLAGS.times == "measured":
-        return results.of(replaced(job, device_kind="cpu", devices=1))["modules"]
+        return results.of(dataclasses.replace(job, device_kind="cpu", devices=1))["modules"]
     try:
         rows = json.loads(Path(FLAGS.times).read_text())
         found = [row["modules"] for row in rows if row["model"] == job.model]
@@ -140,13 +134,6 @@ def timed(job: Job, modules: list[dict[str, Any]], results: Results) -> list[dic
             "a measurement of it on real devices"
         )
     return found[0]
-
-
-def replaced(job: Job, **changes: Any) -> Job:
-    """`job` with some fields changed."""
-    import dataclasses
-
-    return dataclasses.replace(job, **changes)
 
 
 class Results:
@@ -191,16 +178,6 @@ def run(job: Job) -> dict[str, Any]:
     return result
 
 
-def checked_models() -> list[str]:
-    """--models, each of them known."""
-    from sideways_tf.bench.table import MODEL_WORDS
-
-    unknown = [name for name in FLAGS.models if name not in MODEL_WORDS]
-    if unknown or not FLAGS.models:
-        raise UserError(f"--models={','.join(FLAGS.models)}: choose from {', '.join(MODEL_WORDS)}")
-    return FLAGS.models
-
-
 def memory_frames() -> list[int]:
     """--memory_frames as numbers."""
     texts = [text for text in FLAGS.memory_frames if text]
@@ -223,10 +200,8 @@ def times_words() -> str:
 
 def machine_words() -> str:
     """Processor, cores and date."""
-    import datetime
-
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    name = next(names, platform.processor() or platform.machine())
     return f"{name}, {os.cpu_count()} cores, {datetime.date.today().isoformat()}"

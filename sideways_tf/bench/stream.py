@@ -16,8 +16,8 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -26,12 +26,14 @@ from sideways_tf.runs import options
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from sideways_tf.models import SidewaysBlock
+    from sideways_tf.training.stream_update import StreamUpdate
+
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
 define("size", 240, "height and width of the frames, in pixels", low=8)
 define("batch_size", 1, "frames in a batch", low=1)
 define("frames", 22, "steps in one call, in frames", low=1)
-_MILLISECONDS = 4.0  # of a simulated module's forward pass, and of its backward pass
 define("repeats", 5, "turns", low=1)
 define("simulated", 0, "D, simulated accelerators; 0: none", low=0)
 define("json", False, "print JSON")
@@ -67,18 +69,25 @@ def main() -> None:
         print(f"{name:<9} {1000 * value:8.1f} ms a frame  {value / best['bare']:6.3f} of bare")
 
 
+def make_adam(steps: Any = None) -> tf.keras.optimizers.legacy.Optimizer:
+    """Adam, its constant rates read by computation step where there are any."""
+    from sideways_tf.training.learning_rate import WarmUpThenDrops
+    from sideways_tf.training.optimizers import make_optimizer
+    from sideways_tf.training.stream_update import ByStep
+
+    rates = [WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0)]
+    return make_optimizer("adam", *(rates if steps is None else [ByStep(r, steps) for r in rates]))
+
+
 def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
     """One ordinary training step for each frame of `clip`; traced and run once."""
     import tensorflow as tf
 
     from sideways_tf.models.autoencoder import autoencoder, pixel_error
-    from sideways_tf.training.learning_rate import WarmUpThenDrops
-    from sideways_tf.training.optimizers import make_optimizer
 
     model = tf.keras.Sequential(autoencoder())
     model.build(clip.shape[1:])
-    rate, decay = (WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0))
-    optimizer = make_optimizer("adam", rate, decay)
+    optimizer = make_adam()
 
     @tf.function
     def step(x: tf.Tensor) -> tf.Tensor:
@@ -97,25 +106,27 @@ def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
     return run
 
 
-def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
-    """All frames of `clip` in one call on a full pipe; traced and run once."""
+def stream(algorithm: str, modules: Sequence[SidewaysBlock], clip: tf.Tensor) -> StreamUpdate:
+    """Trains `modules` on the stream of `clip`; traced and run once."""
     import tensorflow as tf
 
     from sideways_tf.engines.stream import make_stream
-    from sideways_tf.models import SidewaysBlock
-    from sideways_tf.models.autoencoder import autoencoder, pixel_error
-    from sideways_tf.training.learning_rate import WarmUpThenDrops
-    from sideways_tf.training.optimizers import make_optimizer
-    from sideways_tf.training.stream_update import ByStep, StreamUpdate
+    from sideways_tf.models.autoencoder import pixel_error
+    from sideways_tf.training.stream_update import StreamUpdate
 
-    def make(steps: tf.Variable) -> tf.keras.optimizers.legacy.Optimizer:
-        rate, decay = (WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0))
-        return make_optimizer("adam", ByStep(rate, steps), ByStep(decay, steps))
-
-    engine = make_stream(algorithm, [SidewaysBlock(x) for x in autoencoder()], pixel_error)
+    engine = make_stream(algorithm, modules, pixel_error)
     engine.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
-    update = StreamUpdate(engine, make)
+    update = StreamUpdate(engine, make_adam)
     update.advance(clip, clip)
+    return update
+
+
+def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
+    """All frames of `clip` in one call on a full pipe."""
+    from sideways_tf.models import SidewaysBlock
+    from sideways_tf.models.autoencoder import autoencoder
+
+    update = stream(algorithm, [SidewaysBlock(x) for x in autoencoder()], clip)
     return lambda: update.advance(clip, clip).loss.numpy()
 
 
@@ -126,26 +137,17 @@ def simulate(depth: int, steps: int) -> None:
     from sideways_tf.engines import placement
     from sideways_tf.engines.module_times import ModuleTime
     from sideways_tf.engines.simulated import allow_sleepers, simulated_modules
-    from sideways_tf.engines.stream import make_stream
     from sideways_tf.engines.timeline import Timeline, busy_shares
-    from sideways_tf.models.autoencoder import pixel_error
-    from sideways_tf.training.learning_rate import WarmUpThenDrops
-    from sideways_tf.training.optimizers import make_optimizer
-    from sideways_tf.training.stream_update import StreamUpdate
 
     allow_sleepers(depth)
     placement.split_cpu(depth)
-    seconds = ModuleTime(_MILLISECONDS / 1000, _MILLISECONDS / 1000)
-    zero = WarmUpThenDrops(0.0, 1)
+    times = [ModuleTime(0.004, 0.004)] * depth
+    devices = [f"CPU:{n}" for n in range(depth)]
     clip = tf.ones([steps, 1, 2])
     for algorithm in ("bp", "sideways"):
         timeline = Timeline()
-        devices = [f"CPU:{n}" for n in range(depth)]
-        modules = simulated_modules([seconds] * depth, range(depth), devices, timeline)
-        engine = make_stream(algorithm, modules, pixel_error)
-        engine.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
-        update = StreamUpdate(engine, lambda _: make_optimizer("sgd", zero, zero))
-        update(clip)
+        modules = simulated_modules(times, range(depth), devices, timeline)
+        update = stream(algorithm, modules, clip)
         timeline.take()
         update(clip)
         events = timeline.take()

@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.caption import caption
 from sideways_tf.runs import options
 from sideways_tf.runs.from_flags import define_flags, from_flags
 
@@ -25,8 +26,6 @@ define_flags(FLAGS)
 define("output", "clips.png", "file to write, *.png")
 define("epoch", 0, "of which the first batch is shown, from 0", low=0)
 define("columns", 12, "frames shown of a clip, evenly apart", low=1)
-
-CAPTION = 16  # pixels above each row
 
 
 def main() -> None:
@@ -73,7 +72,5 @@ def contact_sheet(
     rows = []
     for clip, name in zip(clips[shown].swapaxes(0, 1), names, strict=True):
         row = np.concatenate(list(clip), axis=1)
-        caption = np.ones((CAPTION, row.shape[1], 3), np.float32)
-        cv2.putText(caption, name, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
-        rows += [caption, row]
-    return (np.concatenate(rows) * 255).round().astype(np.uint8), shown
+        rows += [caption(name, row.shape[1]), (row * 255).round().astype(np.uint8)]
+    return np.concatenate(rows), shown

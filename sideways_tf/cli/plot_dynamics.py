@@ -5,6 +5,7 @@
 
 Columns: model and algorithm. Rows of figure 4: loss, mean of gradients, L2 norm of gradients, the
 latter two averaged over the modules; of figure 5: accuracy on training clips and on test videos.
+The panels of a row share the y-axis.
 A colour is a learning rate and weight decay, the line the mean over seeds, the shade their range.
 Where runs were diagnosed (--diagnose_every), agreement.png and .svg show, module by module, cosine
 and norm ratio between pseudo-gradient and true gradient.
@@ -27,6 +28,7 @@ from sideways_tf.runs import options
 FLAGS = flags.FlagValues()
 define = functools.partial(options.define, FLAGS)
 define("output_dir", "figures", "output: folder of the pictures")
+define("free_axes", False, "output: a y-axis for each panel; else the panels of a row share one")
 define("tensorboard", "", "output: a new folder for TensorBoard, BP beside Sideways")
 define("points", 100, "output: average neighbours to so many points", low=2)
 
@@ -44,7 +46,7 @@ def main(places: list[str]) -> None:
         print(remark, file=sys.stderr)
     if not found:
         raise UserError("no run of a classifier among them: there is nothing to draw")
-    for name, figure in dynamics.figures(found, FLAGS.points).items():
+    for name, figure in dynamics.figures(found, FLAGS.points, FLAGS.free_axes).items():
         for path in save(figure, Path(FLAGS.output_dir) / name):
             print(path)
     if FLAGS.tensorboard:

@@ -50,6 +50,15 @@ def is_classifier(run: Run) -> bool:
     return run.config.model != "autoencoder"
 
 
+def classifiers(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Those that have accuracies, and a line for each other run."""
+    others = (run for run in runs if not is_classifier(run))
+    remarks = [
+        f"{run.path}: --model={run.config.model} is no classifier, left out" for run in others
+    ]
+    return [run for run in runs if is_classifier(run)], remarks
+
+
 def alike(runs: Sequence[Run], free: set[str]) -> tuple[list[Run], list[str]]:
     """The runs of one recipe, but for the flags in `free`, and a line for each other run.
 
@@ -70,6 +79,22 @@ def alike(runs: Sequence[Run], free: set[str]) -> tuple[list[Run], list[str]]:
         else:
             kept.append(run)
     return kept, remarks
+
+
+class Drawn(NamedTuple):
+    """A run with its curves."""
+
+    run: Run
+    curves: dict[str, Curve]
+
+
+def draw_alike(
+    runs: Sequence[Run], free: set[str], tags: Sequence[str]
+) -> tuple[list[Drawn], list[str]]:
+    """The runs of one recipe, see `alike`, with their curves; and a line for each remark."""
+    kept, remarks = alike(runs, free)
+    drawn = [Drawn(run, read_curves(run, tags)) for run in kept]
+    return drawn, remarks + [note for each in drawn if (note := unfinished(*each))]
 
 
 def read_curves(run: Run, wanted: Sequence[str]) -> dict[str, Curve]:
