@@ -7,19 +7,15 @@ One line a run, one colour an algorithm; dashed: the floor of a perfect auto-enc
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import Any
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.runs import Run
 from sideways_tf.runs import options
 from sideways_tf.runs.read import find_runs
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("results_dir", "runs", "folder of runs, or one above it")
 define("dataset", "moving_objects", "which runs to draw")
 define("epochs", 0, "only runs of so many epochs; 0: all", low=0)

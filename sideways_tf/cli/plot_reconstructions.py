@@ -10,11 +10,8 @@ consecutive frames from the middle; the animation shows the three side by side.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
@@ -26,8 +23,7 @@ if TYPE_CHECKING:
     from sideways_tf.report.reconstruction import Network
     from sideways_tf.runs.config import Config
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("bp", "", "folder of the run trained with --algorithm=bp")
 define("sideways", "", "folder of the --algorithm=sideways run")
 define("output", "", "the picture, .png")
