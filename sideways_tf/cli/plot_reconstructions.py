@@ -46,7 +46,13 @@ def main() -> None:
     if not FLAGS.output and not FLAGS.animation:
         raise UserError("--output and --animation are missing: name a .png, a .gif, or both")
     configs = {name: _config(name) for name in _ALGORITHMS}
-    _check_same(configs)
+    for name in _SAME:
+        values = sorted({str(getattr(config, name)) for config in configs.values()})
+        if len(values) > 1:
+            raise UserError(
+                f"the two runs differ in --{name} ({', '.join(values)}): name two runs on the same "
+                "frames"
+            )
     run.start_tensorflow(configs["bp"])
     dataset = run.load_dataset(configs["bp"])
     networks = {name: _network(name, config, dataset) for name, config in configs.items()}
@@ -54,11 +60,10 @@ def main() -> None:
     moving: list[np.ndarray] = []
     videos = dataset.test_videos(size=configs["bp"].size, stride=configs["bp"].stride)
     for frames, _, name in videos.take(FLAGS.videos):
-        found = {
-            algorithm: pictures.shown(network, algorithm, frames, name.numpy().decode())
-            for algorithm, network in networks.items()
-        }
-        streams = {"truth": found["bp"][0], **{each: both[1] for each, both in found.items()}}
+        streams = {}
+        for algorithm, network in networks.items():
+            shown = pictures.shown(network, algorithm, frames, name.numpy().decode())
+            streams["truth"], streams[algorithm] = shown
         rows += [list(pictures.middle(stream, FLAGS.frames)) for stream in streams.values()]
         moving += [
             pictures.labelled(dict(zip(streams, triple, strict=True)), FLAGS.scale)
@@ -88,16 +93,6 @@ def _config(algorithm: str) -> Config:
     moved = {"data_dir": FLAGS.data_dir, "cache_dir": FLAGS.cache_dir}
     given = {name: value for name, value in moved.items() if value is not None}
     return dataclasses.replace(config, **given)
-
-
-def _check_same(configs: dict[str, Config]) -> None:
-    for name in _SAME:
-        values = {getattr(config, name) for config in configs.values()}
-        if len(values) > 1:
-            raise UserError(
-                f"the two runs differ in --{name} ({', '.join(sorted(map(str, values)))}): name "
-                "two runs on the same frames"
-            )
 
 
 def _network(algorithm: str, config: Config, dataset: VideoDataset) -> Network:

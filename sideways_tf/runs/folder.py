@@ -72,7 +72,7 @@ class RunFolder:
         lock = (self.path / ".lock").open("a")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(
                 f"--workdir={self.path}: another process trains there; let it end, or name another"
             ) from None
