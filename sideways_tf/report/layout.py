@@ -83,7 +83,7 @@ def write_comparison(columns: Sequence[Column], folder: Path) -> Path:
       UserError: if `folder` is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"--tensorboard={folder} is not empty: name a new folder")
+        raise UserError(f"tensorboard={folder} is not empty: name a new folder")
     titles = [column.title.replace("\n", ", ") for column in columns]
     for title, column in zip(titles, columns, strict=True):
         for drawn in column.runs:
