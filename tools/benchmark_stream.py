@@ -45,7 +45,7 @@ def main() -> None:
         return
     import tensorflow as tf
 
-    from sideways_tf.models.autoencoder import check_size
+    from sideways_tf.networks.autoencoder import check_size
 
     check_size(_SIZE.value)
     tf.keras.utils.set_random_seed(0)
@@ -72,8 +72,8 @@ def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
     """One ordinary training step for each frame of `clip`; traced and run once."""
     import tensorflow as tf
 
-    from sideways_tf.models.autoencoder import autoencoder, pixel_error
-    from sideways_tf.training.learning_rate import WarmUpThenDrops
+    from sideways_tf.networks.autoencoder import autoencoder, pixel_error
+    from sideways_tf.learning_rate import WarmUpThenDrops
     from sideways_tf.training.optimizers import make_optimizer
 
     model = tf.keras.Sequential(autoencoder())
@@ -103,9 +103,9 @@ def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
     import tensorflow as tf
 
     from sideways_tf.engines.stream import make_stream
-    from sideways_tf.models import SidewaysBlock
-    from sideways_tf.models.autoencoder import autoencoder, pixel_error
-    from sideways_tf.training.learning_rate import WarmUpThenDrops
+    from sideways_tf.modules import SidewaysBlock
+    from sideways_tf.networks.autoencoder import autoencoder, pixel_error
+    from sideways_tf.learning_rate import WarmUpThenDrops
     from sideways_tf.training.optimizers import make_optimizer
     from sideways_tf.training.stream_update import ByStep, StreamUpdate
 
@@ -124,13 +124,13 @@ def simulate(depth: int, steps: int) -> None:
     """Print how many frames each algorithm takes in `steps` steps, and in a second."""
     import tensorflow as tf
 
-    from sideways_tf.engines import placement
-    from sideways_tf.engines.module_times import ModuleTime
-    from sideways_tf.engines.simulated import allow_sleepers, simulated_modules
+    from sideways_tf.plan import devices as placement
+    from sideways_tf.plan.times import ModuleTime
+    from sideways_tf.bench.simulated import allow_sleepers, simulated_modules
     from sideways_tf.engines.stream import make_stream
-    from sideways_tf.engines.timeline import Timeline, busy_shares
-    from sideways_tf.models.autoencoder import pixel_error
-    from sideways_tf.training.learning_rate import WarmUpThenDrops
+    from sideways_tf.bench.timeline import Timeline, busy_shares
+    from sideways_tf.networks.autoencoder import pixel_error
+    from sideways_tf.learning_rate import WarmUpThenDrops
     from sideways_tf.training.optimizers import make_optimizer
     from sideways_tf.training.stream_update import StreamUpdate
 

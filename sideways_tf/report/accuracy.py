@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report import progress
 
 # Frames at once, to bound memory: a video may have thousands.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report import progress
 
 # Frames at once, to bound memory.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sideways_tf.engines import schedule
-from sideways_tf.engines.timeline import Event
+from sideways_tf.bench.timeline import Event
 from sideways_tf.speed.job import ENGINE_WORDS, Job
 
 # At most so many update cycles are drawn; more would blur.

@@ -26,12 +26,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 
 from sideways_tf.engines import make_engine, placement  # noqa: E402
-from sideways_tf.engines.module_times import ModuleTime, measure  # noqa: E402
-from sideways_tf.engines.simulated import allow_sleepers, simulated_modules  # noqa: E402
-from sideways_tf.engines.timeline import Timeline, busy_shares  # noqa: E402
+from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
+from sideways_tf.bench.simulated import allow_sleepers, simulated_modules  # noqa: E402
+from sideways_tf.bench.timeline import Timeline, busy_shares  # noqa: E402
 from sideways_tf.errors import UserError  # noqa: E402
-from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8  # noqa: E402
-from sideways_tf.models.costs import costs  # noqa: E402
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.networks import simple_cnn, vgg8  # noqa: E402
+from sideways_tf.plan.costs import costs  # noqa: E402
 from sideways_tf.report import progress  # noqa: E402
 from sideways_tf.speed.figure import write_timeline  # noqa: E402
 from sideways_tf.speed.job import Job  # noqa: E402

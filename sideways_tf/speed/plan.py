@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sideways_tf.engines import balance, placement, schedule
+from sideways_tf.engines import schedule
+from sideways_tf.plan import balance, devices as placement
 from sideways_tf.errors import UserError
 from sideways_tf.speed.job import Job
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sideways_tf.engines import balance
+from sideways_tf.plan import balance
 from sideways_tf.speed.job import Job
 from sideways_tf.speed.plan import Modules, costs_of, device_seconds, predicted_seconds
 

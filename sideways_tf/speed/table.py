@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sideways_tf.engines import balance
+from sideways_tf.plan import balance
 from sideways_tf.speed.job import ENGINE_WORDS, KIND_WORDS
 from sideways_tf.speed.rows import Row, find
 

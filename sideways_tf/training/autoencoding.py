@@ -12,7 +12,7 @@ import tensorflow as tf
 from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.engines.stream import make_stream
-from sideways_tf.models.autoencoder import pixel_error
+from sideways_tf.networks.autoencoder import pixel_error
 from sideways_tf.report import reconstruction_pictures as pictures
 from sideways_tf.report.reconstruction import Network, Reconstruction, measure_reconstruction
 from sideways_tf.report.reconstruction_curves import ReconstructionCurves

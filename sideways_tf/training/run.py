@@ -11,10 +11,11 @@ from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset, open_dataset
 from sideways_tf.engines import make_engine, placement
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8
-from sideways_tf.models.autoencoder import autoencoder, check_size
-from sideways_tf.models.regroup import regroup
-from sideways_tf.training.learning_rate import WarmUpThenDrops
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.networks import simple_cnn, vgg8
+from sideways_tf.networks.autoencoder import autoencoder, check_size
+from sideways_tf.modules.split import regroup
+from sideways_tf.learning_rate import WarmUpThenDrops
 from sideways_tf.training.optimizers import make_optimizer
 from sideways_tf.training.update import Optimizer, Update
 

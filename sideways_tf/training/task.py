@@ -7,7 +7,7 @@ from typing import Any
 
 from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report.accuracy import measure_accuracy
 from sideways_tf.report.reconstruction import Network, measure_reconstruction
 from sideways_tf.training import autoencoding, run

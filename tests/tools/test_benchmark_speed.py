@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sideways_tf.engines.timeline import Event
+from sideways_tf.bench.timeline import Event
 from sideways_tf.errors import UserError
 from sideways_tf.speed import figure, plan, rows, table
 from sideways_tf.speed.job import Job

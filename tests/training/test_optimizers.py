@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sideways_tf.training.learning_rate import WarmUpThenDrops
+from sideways_tf.learning_rate import WarmUpThenDrops
 from sideways_tf.training.optimizers import make_optimizer
 
 STEPS, PER_EPOCH = 50, 5

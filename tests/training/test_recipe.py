@@ -10,7 +10,7 @@ import tensorflow as tf
 from sideways_tf import config as config_lib
 from sideways_tf.config import Config
 from sideways_tf.engines import make_engine
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.training import run
 from sideways_tf.training.update import Update
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -16,7 +15,11 @@ Schedule: TypeAlias = tf.keras.optimizers.schedules.LearningRateSchedule
 
 
 def make_optimizer(
-    name: str, learning_rate: Schedule, weight_decay: Schedule, momentum: float = 0.9
+    name: str,
+    learning_rate: Schedule,
+    weight_decay: Schedule,
+    momentum: float = 0.9,
+    clip_value: float = 0.0,
 ) -> tf.keras.optimizers.legacy.Optimizer:
     """theta -= alpha_t * rule(gradient) + lambda_t * theta.
 
@@ -26,18 +29,10 @@ def make_optimizer(
       weight_decay: lambda_t. TFA does not multiply it by the learning rate, so that it has to
         follow the same eta_t by itself. A schedule object, too: a number would freeze.
       momentum: of "momentum".
+      clip_value: gradients are clipped to [-clip_value, clip_value] first; 0: not.
     """
+    clip = {"clipvalue": clip_value} if clip_value else {}
     if name == "adam":
-        return tfa.optimizers.AdamW(weight_decay, learning_rate)
+        return tfa.optimizers.AdamW(weight_decay, learning_rate, **clip)
     momentum = momentum if name == "momentum" else 0.0
-    return tfa.optimizers.SGDW(weight_decay, learning_rate, momentum)
-
-
-def make_moments(
-    optimizer: tf.keras.optimizers.legacy.Optimizer, variables: Sequence[tf.Variable]
-) -> None:
-    """Make the optimizer's own variables now, not while its first update is traced.
-
-    A `tf.function` that makes variables is traced twice, and nothing could be restored before.
-    """
-    optimizer._create_all_weights(list(variables))
+    return tfa.optimizers.SGDW(weight_decay, learning_rate, momentum, **clip)

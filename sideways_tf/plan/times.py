@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sideways_tf.models.block import SidewaysBlock
-from sideways_tf.models.costs import gradients, scratch_modules
+from sideways_tf.modules.block import SidewaysBlock
+from sideways_tf.plan.costs import gradients, scratch_modules
 
 REPEATS = 5
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from sideways_tf.engines import balance
-from sideways_tf.engines.module_times import measure
+from sideways_tf.plan import balance
+from sideways_tf.plan.times import measure
 from sideways_tf.errors import UserError
 
 CONNECT_SECONDS = 5.0
@@ -104,6 +104,11 @@ def _canonical(name: str) -> str:
     if spec.job == "worker":
         return f"/job:worker/task:{spec.task}/device:{spec.device_type}:{spec.device_index}"
     return f"{(spec.device_type or '').upper()}:{spec.device_index}"
+
+
+def same_device(left: str, right: str) -> bool:
+    """Whether two names, short or long, are of one device; "" is wherever TensorFlow likes."""
+    return not left or not right or _canonical(left) == _canonical(right)
 
 
 def place(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from sideways_tf.errors import UserError
-from sideways_tf.models.block import SidewaysBlock, build_modules
+from sideways_tf.modules.block import SidewaysBlock, build_modules
+from sideways_tf.modules.split import copy_layer
 
 
 class Cost(NamedTuple):
@@ -30,7 +31,7 @@ class Cost(NamedTuple):
 def scratch_modules(
     layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, device: str = ""
 ) -> tuple[list[SidewaysBlock], list[tuple[tf.TensorSpec, tf.TensorSpec]]]:
-    """Copies of unbuilt `layers`, built on `device`, to be measured and thrown away.
+    """Copies of `layers`, built on `device`, to be measured and thrown away.
 
     Args:
       frame: shape [B, ...] and dtype of a batch of frames.
@@ -38,20 +39,30 @@ def scratch_modules(
     Returns:
       The copies as modules, and the specs of their inputs and outputs.
     """
-    modules = [SidewaysBlock(_copy(layer), device) for layer in layers]
+    modules = [SidewaysBlock(copy_layer(layer), device) for layer in layers]
     return modules, build_modules(modules, frame)
 
 
-def _copy(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    if type(layer) is tf.keras.Sequential:
-        return tf.keras.Sequential([_copy(inner) for inner in layer.layers], name=layer.name)
-    try:
-        return type(layer).from_config(layer.get_config())
-    except (NotImplementedError, TypeError) as error:
-        raise UserError(
-            f"'{layer.name}' cannot be copied to be measured ({type(error).__name__}): give it a "
-            "get_config, or place the modules by a list of devices"
-        ) from error
+def count_row(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[int]:
+    """Floating-point operations of the forward pass of each of `layers`, one after the other.
+
+    All are counted in one graph: models have hundreds of layers. Those that have no variables yet
+    are counted as copies, so that counting makes none on a device of its choice.
+    """
+    copies = [layer if layer.built else copy_layer(layer) for layer in layers]
+
+    def run(h: tf.Tensor) -> tf.Tensor:
+        for i, layer in enumerate(copies):
+            with tf.name_scope(f"unit{i}"):
+                h = layer(h)
+        return h
+
+    found = {child.name: child.total_float_ops for child in _profile(run, frame).children}
+    counts = [0] * len(copies)
+    for name, operations in found.items():
+        if match := re.match(r"unit(\d+)", name):
+            counts[int(match[1])] += operations
+    return counts
 
 
 def costs(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[Cost]:
@@ -79,8 +90,13 @@ def gradients(module: SidewaysBlock, h: tf.Tensor, first: bool) -> list[tf.Tenso
 
 
 def _operations(function: Callable, h_in: tf.TensorSpec) -> int:
+    return int(_profile(function, h_in).total_float_ops)
+
+
+def _profile(function: Callable, h_in: tf.TensorSpec) -> Any:
+    """TensorFlow's count of operations, by name scope."""
     graph = tf.function(function, autograph=False).get_concrete_function(h_in).graph
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
-    options = builder(builder.float_operation()).with_empty_output().build()
+    options = builder(builder.float_operation()).with_empty_output().with_max_depth(1000).build()
     with contextlib.redirect_stdout(io.StringIO()):  # It prints what it does not know.
-        return int(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
+        return tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)

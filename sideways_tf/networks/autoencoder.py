@@ -20,7 +20,7 @@ import math
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.models.simple_cnn import CHANNELS, STRIDES, convolution
+from sideways_tf.networks.simple_cnn import CHANNELS, STRIDES, convolution
 
 COLOURS = 3
 # A side that every stride divides comes back as it was.

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.engines.module_times import ModuleTime
-from sideways_tf.engines.timeline import Event, Timeline
-from sideways_tf.models.block import SidewaysBlock
-from sideways_tf.models.step import current_step
+from sideways_tf.plan.times import ModuleTime
+from sideways_tf.bench.timeline import Event, Timeline
+from sideways_tf.modules.block import SidewaysBlock
+from sideways_tf.modules.step import current_step
 
 # Kernels of one module that may sleep or wait at once: a forward and a backward pass of each of
 # the ten steps that tf.while_loop keeps in flight.
