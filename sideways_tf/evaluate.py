@@ -1,13 +1,14 @@
-"""Test a run on whole videos, centre crop: mean of the per-frame class probabilities, or the
-reconstruction error of what a stream shows.
+"""Test a run on whole videos, centre crop.
 
     python -m sideways_tf.evaluate --workdir=runs/NAME
 
-Takes the configuration from the run's folder; --data_dir and --cache_dir may be given anew.
+By the mean of the per-frame class probabilities, or the reconstruction error of what a stream
+shows. Takes the configuration from the run's folder; --data_dir and --cache_dir may be given anew.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 
@@ -15,26 +16,29 @@ from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
+from sideways_tf.runs import options
 
-WORKDIR = flags.DEFINE_string("workdir", "", "run: the folder of the run to test")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "data: where the videos are now")
-CACHE_DIR = flags.DEFINE_string("cache_dir", None, "data: where prepared data sets are kept now")
-JSON = flags.DEFINE_bool("json", False, "run: print the table as JSON, classes by name")
+FLAGS = flags.FlagValues()
+define = functools.partial(options.define, FLAGS)
+define("workdir", "", "run: the folder of the run to test")
+define("data_dir", None, "data: where the videos are now")
+define("cache_dir", None, "data: where prepared data sets are kept now")
+define("json", False, "run: print the table as JSON, classes by name")
 
 
 def main() -> None:
     """Restore the newest checkpoint, test, print a table by class."""
     import dataclasses
 
+    from sideways_tf.runs.folder import RunFolder
     from sideways_tf.training import run
     from sideways_tf.training.checkpoints import Checkpoints
-    from sideways_tf.training.run_folder import RunFolder
     from sideways_tf.training.task import make_update, measure
 
-    if not WORKDIR.value:
+    if not FLAGS.workdir:
         raise UserError("--workdir is missing: name the folder of a run, runs/NAME")
-    folder = RunFolder(WORKDIR.value)
-    moved = {"data_dir": DATA_DIR.value, "cache_dir": CACHE_DIR.value}
+    folder = RunFolder(FLAGS.workdir)
+    moved = {"data_dir": FLAGS.data_dir, "cache_dir": FLAGS.cache_dir}
     given = {name: value for name, value in moved.items() if value is not None}
     config = dataclasses.replace(folder.config(), **given)
     run.start_tensorflow(config)
@@ -45,7 +49,7 @@ def main() -> None:
     if not done:
         raise UserError(f"--workdir={folder.path} has no checkpoint yet: train first")
     report = measure(config, dataset, update.engine.modules)
-    if JSON.value:
+    if FLAGS.json:
         print(json.dumps({"iteration": done, **report.as_dict(dataset.class_names)}, indent=2))
         return
     print(f"{folder.path} at iteration {done}", file=sys.stderr)

@@ -8,7 +8,6 @@ Started again with the same --workdir, a run goes on where it was stopped.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import platform
 import time
@@ -16,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from sideways_tf import __version__, cli, config
-from sideways_tf.config import Config
+from sideways_tf import __version__, cli
 from sideways_tf.errors import UserError
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder, open_run
+from sideways_tf.runs.from_flags import define_flags
 
 if TYPE_CHECKING:
     from sideways_tf.training.loop import Loop
-    from sideways_tf.training.run_folder import RunFolder
 
-config.define_flags()
-flags.adopt_module_key_flags(config)
+FLAGS = flags.FlagValues()
+define_flags(FLAGS)
 
 PACKAGES = ("tensorflow", "tensorflow-addons", "tensorflow-datasets", "numpy", "opencv-python")
 
@@ -35,13 +35,9 @@ def main() -> int:
 
     Returns 0, or 128 + the number of the signal that stopped the training.
     """
-    from sideways_tf.training.run_folder import RunFolder, new_run_path
-
-    chosen = config.from_flags()
-    folder = RunFolder(chosen.workdir or new_run_path(chosen))
-    folder.check(chosen)
-    results = folder.results()
-    if results and results["configuration"] == plain(chosen):
+    chosen, folder = open_run(FLAGS)
+    results = folder.results(chosen)
+    if results:
         print(f"finished already, {folder.path} has the results\n{headline(results)}")
         return 0
     loop = prepare(chosen, folder)
@@ -106,7 +102,7 @@ def again(folder: RunFolder) -> str:
 def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
     """What results.json says of a run and of the `report` of its test. Times in seconds."""
     return {
-        "configuration": plain(chosen),
+        "configuration": chosen.plain(),
         "seed": chosen.seed,
         "engine": type(loop.update.engine).__name__,
         "devices": [module.device for module in loop.update.engine.modules],
@@ -125,13 +121,6 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
         },
         "machine": f"{platform.machine()}, {platform.system()}",
     }
-
-
-def plain(chosen: Config) -> dict[str, Any]:
-    """The configuration as JSON gives it back, without the folder."""
-    fields = dataclasses.asdict(chosen)
-    fields["drop_epochs"] = list(chosen.drop_epochs)
-    return {name: value for name, value in fields.items() if name != "workdir"}
 
 
 def headline(results: dict[str, Any]) -> str:

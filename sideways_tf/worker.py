@@ -10,34 +10,39 @@ the run must be shared by all machines, each saves its own modules.
 
 from __future__ import annotations
 
+import functools
+
 from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
+from sideways_tf.runs import options
 
-WORKERS = flags.DEFINE_list("workers", [], "run: all workers host:port, the same list everywhere")
-INDEX = flags.DEFINE_integer("index", 0, "run: which of them this one is, from 0", lower_bound=0)
+FLAGS = flags.FlagValues()
+define = functools.partial(options.define, FLAGS)
+define("workers", [], "run: all workers host:port, the same list everywhere")
+define("index", 0, "run: which of them this one is, from 0", low=0)
 
 
 def main() -> None:
     """Serve until stopped."""
-    if INDEX.value >= len(WORKERS.value):
+    if FLAGS.index >= len(FLAGS.workers):
         raise UserError(
-            f"--index={INDEX.value}: --workers names {len(WORKERS.value)}, counted from 0"
+            f"--index={FLAGS.index}: --workers names {len(FLAGS.workers)}, counted from 0"
         )
     import tensorflow as tf
 
     try:
         server = tf.distribute.Server(
-            tf.train.ClusterSpec({"worker": WORKERS.value}),
+            tf.train.ClusterSpec({"worker": FLAGS.workers}),
             job_name="worker",
-            task_index=INDEX.value,
+            task_index=FLAGS.index,
         )
     except tf.errors.OpError as error:
         raise UserError(
-            f"cannot serve at {WORKERS.value[INDEX.value]} ({error.message}); take a free port"
+            f"cannot serve at {FLAGS.workers[FLAGS.index]} ({error.message}); take a free port"
         ) from None
-    print(f"lending devices at {WORKERS.value[INDEX.value]}, until Ctrl-C", flush=True)
+    print(f"lending devices at {FLAGS.workers[FLAGS.index]}, until Ctrl-C", flush=True)
     server.join()
 
 

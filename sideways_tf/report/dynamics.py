@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
-from sideways_tf.report.lines import combine, draw, mean_of_tags
-from sideways_tf.report.runs import Curve, Run, alike, read_curves, unfinished
+from sideways_tf.report.lines import add_legend, combine, draw, finish, mean_of_tags
+from sideways_tf.report.runs import SEARCHED, Drawn, Run, classifiers, draw_alike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ALGORITHMS = {"bp": "BP", "sideways": "Sideways"}
 MODELS = {"vgg8": "VGG-8", "simple_cnn": "Simple-CNN"}
-SEARCHED = {"learning_rate", "weight_decay"}
 # A family of colours for each learning rate, a shade for each weight decay, as in Figure 4.
 FAMILIES = ("autumn", "winter", "summer", "cool")
 TAGS = (
@@ -35,13 +33,6 @@ AGREEMENT = {
     "cosine to the true gradient": "train/cosine/",
     "norm / true gradient's norm": "train/norm_ratio/",
 }
-
-
-class Drawn(NamedTuple):
-    """A run with its curves."""
-
-    run: Run
-    curves: dict[str, Curve]
 
 
 class Column(NamedTuple):
@@ -65,26 +56,17 @@ def columns(runs: Sequence[Run]) -> tuple[list[Column], list[str]]:
 
     def place(run: Run) -> tuple[Any, ...]:
         c = run.config
-        return (
-            c.dataset,
-            list(MODELS).index(c.model),
-            c.dropout,
-            list(ALGORITHMS).index(c.algorithm),
-        )
+        model, algorithm = list(MODELS).index(c.model), list(ALGORITHMS).index(c.algorithm)
+        return c.dataset, model, c.dropout, algorithm
 
-    remarks = [
-        f"{run.path}: --model={run.config.model} is no classifier, left out"
-        for run in runs
-        if run.config.model not in MODELS
-    ]
-    ordered = sorted((run for run in runs if run.config.model in MODELS), key=place)
+    kept, remarks = classifiers(runs)
+    ordered = sorted(kept, key=place)
     several = len({run.config.dataset for run in ordered}) > 1
     found = []
     for _, group in itertools.groupby(ordered, key=place):
-        kept, others = alike(list(group), SEARCHED)
-        drawn = [Drawn(run, read_curves(run, TAGS)) for run in kept]
-        remarks += others + [note for d in drawn if (note := unfinished(*d))]
-        first = kept[0]
+        drawn, more = draw_alike(list(group), SEARCHED, TAGS)
+        remarks += more
+        first = drawn[0].run
         title = f"{model_words(first)}, {ALGORITHMS[first.config.algorithm]}"
         found.append(Column(f"{first.config.dataset}\n{title}" if several else title, drawn))
     return found, remarks
@@ -114,7 +96,8 @@ def by_setting(found: Sequence[Column], points: int) -> Panel:
             curves = [mean for each in same if (mean := mean_of_tags(each, prefix))]
             line = combine(curves, points)
             style = {"marker": "."} if line and len(line.steps) < 40 else {}
-            draw(axes, line, f"rate {rate:g}, decay {decay:g}", colour, **style)
+            label = f"rate {rate:g}{f', decay {decay:g}' if decay else ''}"
+            draw(axes, line, label, colour, **style)
 
     return panel
 
@@ -134,49 +117,38 @@ def by_module(points: int) -> Panel:
     return panel
 
 
-def grid(found: Sequence[Column], rows: dict[str, str], panel: Panel, same_scale: bool) -> Figure:
+def grid(found: Sequence[Column], rows: dict[str, str], panel: Panel, free_axes: bool) -> Figure:
     """A figure of `found` by `rows` (what is on the y-axis -> prefix of its tags)."""
     figure = Figure(figsize=(1.0 + 3.2 * len(found), 1.0 + 2.3 * len(rows)), layout="constrained")
-    sharey: Literal["row", "none"] = "row" if same_scale else "none"
+    sharey: Literal["row", "none"] = "none" if free_axes else "row"
     all_axes = figure.subplots(len(rows), len(found), squeeze=False, sharex="col", sharey=sharey)
-    for n, (label, prefix) in enumerate(rows.items()):
-        for axes, column in zip(all_axes[n], found, strict=True):
+    for row, (label, prefix) in zip(all_axes, rows.items(), strict=True):
+        for axes, column in zip(row, found, strict=True):
             panel(axes, column, prefix)
-            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axes.tick_params(labelsize=8)
-            axes.grid(alpha=0.3)
-            if n == 0:
-                axes.set_title(column.title, fontsize=10)
-            if n == len(rows) - 1:
-                axes.set_xlabel("iteration", fontsize=9)
-        all_axes[n][0].set_ylabel(label, fontsize=9)
+            finish(axes, percent="accuracy" in label)
+        row[0].set_ylabel(label, fontsize=9)
+    for axes, column in zip(all_axes[0], found, strict=True):
+        axes.set_title(column.title, fontsize=10)
+    for axes in all_axes[-1]:
+        axes.set_xlabel("iteration", fontsize=9)
     add_legend(figure)
     return figure
 
 
-def add_legend(figure: Figure) -> None:
-    """One for all panels, below them."""
-    handles: dict[str, Any] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+def figures(found: Sequence[Column], points: int, free_axes: bool = False) -> dict[str, Figure]:
+    """By name: figure4, figure5, and agreement if any run was diagnosed.
 
-
-def has(found: Sequence[Column], prefixes: Sequence[str]) -> bool:
-    """Whether any run has any such curve."""
-    curves = (tag for column in found for drawn in column.runs for tag in drawn.curves)
-    return any(tag.startswith(tuple(prefixes)) for tag in curves)
-
-
-def figures(found: Sequence[Column], points: int) -> dict[str, Figure]:
-    """By name: figure4, figure5, and agreement if any run was diagnosed."""
+    Args:
+      points: about so many are drawn of a curve.
+      free_axes: each panel has a y-axis of its own, as in the paper's Figure 4; else those of a row
+        share one.
+    """
     setting = by_setting(found, points)
     made = {
-        # The paper's has limits of their own, too: one unstable column would flatten the others.
-        "figure4": grid(found, FIGURE_4, setting, same_scale=False),
-        "figure5": grid(found, FIGURE_5, setting, same_scale=True),
+        "figure4": grid(found, FIGURE_4, setting, free_axes),
+        "figure5": grid(found, FIGURE_5, setting, free_axes),
     }
-    if has(found, list(AGREEMENT.values())):
-        made["agreement"] = grid(found, AGREEMENT, by_module(points), same_scale=True)
+    tags = (tag for column in found for drawn in column.runs for tag in drawn.curves)
+    if any(tag.startswith(tuple(AGREEMENT.values())) for tag in tags):
+        made["agreement"] = grid(found, AGREEMENT, by_module(points), free_axes)
     return made

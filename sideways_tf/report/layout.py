@@ -13,7 +13,8 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from sideways_tf.errors import UserError
 
 if TYPE_CHECKING:
-    from sideways_tf.report.dynamics import Column, Drawn
+    from sideways_tf.report.dynamics import Column
+    from sideways_tf.report.runs import Drawn
 
 # Heading -> tag of a single curve.
 SINGLE = {"Loss": "loss", "Training accuracy": "accuracy", "Test accuracy": "video_accuracy"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.runs import Curve
@@ -69,6 +70,25 @@ def draw(axes: Axes, line: Line | None, label: str, color: Any, **style: Any) ->
         return
     axes.plot(line.steps, line.mean, label=label, color=color, **{"linewidth": 1.0, **style})
     axes.fill_between(line.steps, line.low, line.high, color=color, alpha=0.15, linewidth=0)
+
+
+def finish(axes: Axes, percent: bool = False) -> None:
+    """Round iterations, a light grid, and accuracies in %."""
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+
+
+def add_legend(figure: Figure) -> None:
+    """One for all panels, below them."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

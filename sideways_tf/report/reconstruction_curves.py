@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from sideways_tf.report.reconstruction import Reconstruction
-from sideways_tf.training.run_folder import write_whole
 from sideways_tf.training.stream_update import StreamMetrics
+from sideways_tf.whole_file import write_whole
 
 
 class ReconstructionCurves:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.caption import caption
 from sideways_tf.report.reconstruction import Network, source_frames, too_short
 
 SHOWN_FRAMES = 10
@@ -101,7 +102,5 @@ def labelled(pictures: Mapping[str, np.ndarray], scale: int = 1) -> np.ndarray:
     columns = []
     for name, picture in pictures.items():
         large = np.repeat(np.repeat(picture, scale, 0), scale, 1)
-        head = np.full((16, large.shape[1], 3), 255, np.uint8)
-        cv2.putText(head, name, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-        columns.append(np.concatenate([head, large]))
+        columns.append(np.concatenate([caption(name, large.shape[1]), large]))
     return _joined(columns, axis=1)

@@ -1,4 +1,4 @@
-"""Runs as they lie in folders: configuration, results, curves; and what cannot be used."""
+"""Runs as reports take them: plain data and curves; which of them belong together."""
 
 from __future__ import annotations
 
@@ -9,21 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from absl import flags
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from sideways_tf.config import Config
-from sideways_tf.errors import UserError
-from sideways_tf.training.run_folder import RunFolder
-
-# Flags that change no number of a run but where it looks and what it writes down.
-WITHOUT_EFFECT = {
-    "workdir", "data_dir", "cache_dir", "strict_data", "engine", "devices", "placement", "workers",
-    "logical_cpus", "evaluate_every", "checkpoint_every", "log_every", "diagnose_every",
-}  # fmt: skip
-# Repetitions of one experiment.
-REPEATED = {"seed", "split"}
+# The hyper-parameters that the paper searched.
+SEARCHED = {"learning_rate", "weight_decay"}
 
 
 class Curve(NamedTuple):
@@ -35,103 +23,78 @@ class Curve(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder that `sideways_tf.train` has made; `results` is None before the run is finished."""
+    """A run that `sideways train` has made.
+
+    Attributes:
+      path: its folder, or the file of its results alone.
+      config: has every flag as an attribute.
+      results: what results.json says; None before the run is finished.
+      recipe: the flags that its numbers depend on, but for those of a repetition (seed, split).
+      departures: the part of the recipe that is not the paper's.
+    """
 
     path: Path
-    config: Config
+    config: Any
     results: dict[str, Any] | None
+    recipe: dict[str, Any]
+    departures: dict[str, Any]
 
     @property
     def setting(self) -> tuple[float, float]:
-        """Learning rate and weight decay, the hyper-parameters that the paper searched."""
+        """Learning rate and weight decay."""
         return self.config.learning_rate, self.config.weight_decay
 
 
-def find_runs(places: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """All runs in and below `places`, by path; and a line for each that cannot be read.
-
-    Raises:
-      UserError: if there is not one.
-    """
-    folders: list[Path] = []
-    remarks: list[str] = []
-    runs: list[Run] = []
-    for place in map(Path, places):
-        found = {
-            path.parent for name in ("flags.cfg", "results.json") for path in place.rglob(name)
-        }
-        folders += sorted(found - set(folders))
-        if not found:
-            remarks.append(f"{place}: no run there, nor below")
-    for folder in folders:
-        try:
-            runs.append(read_run(folder))
-        except UserError as error:
-            remarks.append(str(error))
-    if not runs:
-        raise UserError("; ".join(remarks) or "name folders of runs")
-    return runs, remarks
+def is_classifier(run: Run) -> bool:
+    """Whether it has accuracies."""
+    return run.config.model != "autoencoder"
 
 
-def read_run(folder: Path) -> Run:
-    """The run in `folder`.
-
-    Raises:
-      UserError: its files are damaged, or of another version of this package.
-    """
-    try:
-        results = RunFolder(folder).results()
-        if results is None:
-            return Run(folder, RunFolder(folder).config(), None)
-    except (UserError, flags.Error, OSError) as error:
-        raise UserError(f"{folder}: damaged or of another version, left out ({error})") from None
-    return from_results(folder, results)
-
-
-def from_results(path: Path, results: dict[str, Any]) -> Run:
-    """The finished run of which results.json says `results`.
-
-    Raises:
-      UserError: it lacks something, or is of another version of this package.
-    """
-    try:
-        fields = dict(results["configuration"])
-        fields["drop_epochs"] = tuple(fields["drop_epochs"])
-        for figure in ("iterations", "train_loss", "train_videos"):
-            float(results[figure])
-        if fields["model"] != "autoencoder":
-            float(results["test_video_accuracy"])
-        return Run(path, Config(**fields), results)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged or of another version, left out ({error})") from None
+def classifiers(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Those that have accuracies, and a line for each other run."""
+    others = (run for run in runs if not is_classifier(run))
+    remarks = [
+        f"{run.path}: --model={run.config.model} is no classifier, left out" for run in others
+    ]
+    return [run for run in runs if is_classifier(run)], remarks
 
 
 def alike(runs: Sequence[Run], free: set[str]) -> tuple[list[Run], list[str]]:
-    """The runs of one recipe, and a line for each other run.
+    """The runs of one recipe, but for the flags in `free`, and a line for each other run.
 
-    Runs are of one recipe if they differ in `free` flags and those without effect alone; the
-    recipe is that of most runs, in a tie of the first.
+    The recipe is that of most runs, in a tie of the first.
     """
-    ignored = WITHOUT_EFFECT | REPEATED | free
-
-    def recipe(run: Run) -> tuple[Any, ...]:
-        fields = dataclasses.asdict(run.config).items()
-        return tuple((name, value) for name, value in fields if name not in ignored)
-
+    recipes = [{k: v for k, v in run.recipe.items() if k not in free} for run in runs]
     if not runs:
         return [], []
-    usual = Counter(map(recipe, runs)).most_common(1)[0][0]
+    usual = dict(Counter(tuple(recipe.items()) for recipe in recipes).most_common(1)[0][0])
     kept, remarks = [], []
-    for run in runs:
-        other = [name for name, value in recipe(run) if dict(usual)[name] != value]
+    for run, recipe in zip(runs, recipes, strict=True):
+        other = [name for name, value in recipe.items() if usual[name] != value]
         if other:
             remarks.append(
-                f"{run.path}: of another recipe, left out (--{other[0]}="
-                f"{getattr(run.config, other[0])}, not {dict(usual)[other[0]]})"
+                f"{run.path}: of another recipe, left out "
+                f"(--{other[0]}={recipe[other[0]]}, not {usual[other[0]]})"
             )
         else:
             kept.append(run)
     return kept, remarks
+
+
+class Drawn(NamedTuple):
+    """A run with its curves."""
+
+    run: Run
+    curves: dict[str, Curve]
+
+
+def draw_alike(
+    runs: Sequence[Run], free: set[str], tags: Sequence[str]
+) -> tuple[list[Drawn], list[str]]:
+    """The runs of one recipe, see `alike`, with their curves; and a line for each remark."""
+    kept, remarks = alike(runs, free)
+    drawn = [Drawn(run, read_curves(run, tags)) for run in kept]
+    return drawn, remarks + [note for each in drawn if (note := unfinished(*each))]
 
 
 def read_curves(run: Run, wanted: Sequence[str]) -> dict[str, Curve]:
@@ -148,6 +111,9 @@ def read_curves(run: Run, wanted: Sequence[str]) -> dict[str, Curve]:
 
 
 def _points(folder: Path) -> Iterator[tuple[str, int, float]]:
+    import tensorflow as tf  # Takes seconds, and tables do without.
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
     for part in ("train", "test"):
         for file in sorted((folder / part).glob("events.out.tfevents.*")):
             # It ends quietly at a record that is cut off, as the last of a living run may be.

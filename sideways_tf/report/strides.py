@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
-from sideways_tf.report.dynamics import ALGORITHMS, MODELS, Drawn, add_legend
-from sideways_tf.report.lines import combine, draw
-from sideways_tf.report.runs import Run, alike, read_curves, unfinished
+from sideways_tf.report.dynamics import ALGORITHMS
+from sideways_tf.report.lines import add_legend, combine, draw, finish
+from sideways_tf.report.runs import Drawn, Run, classifiers, draw_alike
 from sideways_tf.report.table import Table
 from sideways_tf.report.table1 import accuracy_words
 
@@ -22,15 +21,9 @@ TRAIN, TEST = "train/accuracy", "test/video_accuracy"
 
 def select(runs: Sequence[Run]) -> tuple[list[Drawn], list[str]]:
     """Runs that differ in algorithm, stride, learning rate, seed and split alone; and remarks."""
-    classifiers = [run for run in runs if run.config.model in MODELS]
-    remarks = [
-        f"{run.path}: --model={run.config.model} is no classifier, left out"
-        for run in runs
-        if run not in classifiers
-    ]
-    kept, others = alike(classifiers, {"algorithm", "stride", "learning_rate"})
-    drawn = [Drawn(run, read_curves(run, (TRAIN, TEST))) for run in kept]
-    return drawn, remarks + others + [note for d in drawn if (note := unfinished(*d))]
+    kept, remarks = classifiers(runs)
+    drawn, more = draw_alike(kept, {"algorithm", "stride", "learning_rate"}, (TRAIN, TEST))
+    return drawn, remarks + more
 
 
 def same(drawn: Sequence[Drawn], algorithm: str, rate: float, stride: int) -> list[Drawn]:
@@ -67,9 +60,8 @@ def figure(drawn: Sequence[Drawn], points: int) -> Figure:
                 draw(axes, train, f"stride {stride}", **style)
                 draw(axes, test, f"stride {stride}, test", **style, linestyle="--", marker=".")
             axes.set_title(f"{name}, learning rate {rate:g}", fontsize=10)
-            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_ylim(0, 1)
-            axes.grid(alpha=0.3)
+            finish(axes, percent=True)
         row[0].set_ylabel("accuracy", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("iteration", fontsize=9)
@@ -80,19 +72,12 @@ def figure(drawn: Sequence[Drawn], points: int) -> Figure:
 def table(drawn: Sequence[Drawn]) -> Table:
     """Test accuracy of videos by stride: mean and deviation over finished runs, in %."""
     rates, strides = axes_of(drawn)
-    rows = [
-        [ALGORITHMS[algorithm], f"{rate:g}", *cells(drawn, algorithm, rate, strides)]
-        for rate in rates
-        for algorithm in ALGORITHMS
-    ]
+    rows = []
+    for rate in rates:
+        for algorithm, name in ALGORITHMS.items():
+            found = [same(drawn, algorithm, rate, stride) for stride in strides]
+            tested = [[d.run.results for d in runs if d.run.results] for runs in found]
+            cells = [[each["test_video_accuracy"] for each in results] for results in tested]
+            rows.append([name, f"{rate:g}", *map(accuracy_words, cells)])
     header = ["algorithm", "learning rate", *(f"stride {stride}" for stride in strides)]
     return Table("Test accuracy of videos, in % (Figure 6)", header, rows)
-
-
-def cells(drawn: Sequence[Drawn], algorithm: str, rate: float, strides: Sequence[int]) -> list[str]:
-    """A cell for each stride."""
-    found = []
-    for stride in strides:
-        results = [d.run.results for d in same(drawn, algorithm, rate, stride) if d.run.results]
-        found.append(accuracy_words([each["test_video_accuracy"] for each in results]))
-    return found

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 NOT_RUN = "not run"
+
+
+def spread(values: Sequence[float], digits: int, scale: float = 1.0) -> str:
+    """Mean, and standard deviation (n - 1) where there are several, of `scale` times `values`."""
+    if not values:
+        return NOT_RUN
+    text = f"{scale * statistics.fmean(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {scale * statistics.stdev(values):.{digits}f}"
+    return text
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Table:
             for line in lines
         ]
         text.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-        return "\n".join([self.title, "", *text])
+        return "\n".join([*([self.title, ""] if self.title else []), *text])
 
     def csv(self) -> str:
         """Header and rows."""

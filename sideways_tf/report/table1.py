@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sideways_tf.config import Config
-from sideways_tf.errors import UserError
-from sideways_tf.report.runs import REPEATED, WITHOUT_EFFECT, Run, alike, from_results
-from sideways_tf.report.table import NOT_RUN, Table
-from sideways_tf.sweep.choice import Candidate, choose
+from sideways_tf.report.runs import SEARCHED, Run, alike, is_classifier
+from sideways_tf.report.table import NOT_RUN, Table, spread
 
 TITLE = (
     "Accuracy of classification in % (Table 1): test videos, mean ± standard deviation over runs"
@@ -31,11 +25,10 @@ HEADER = (
     "data", "model", "paper: BP", "paper: Sideways", "BP", "Sideways",
     "rate, decay of BP", "of Sideways", "departs from the paper",
 )  # fmt: skip
-SEARCHED = {"learning_rate", "weight_decay"}
 Experiment = tuple[str, str, float]
 
 
-def table1(results: Sequence[dict[str, Any]]) -> Table:
+def table1(runs: Sequence[Run]) -> Table:
     """A row for each of the paper's, and one below it for runs of another recipe.
 
     Smaller frames, fewer videos and the like get the row below; where they differ among
@@ -43,14 +36,19 @@ def table1(results: Sequence[dict[str, Any]]) -> Table:
     cell shows those with the lowest training loss, a rule that does not look at the test.
 
     Args:
-      results: contents of results.json files, with their path as "path".
+      runs: finished; auto-encoders, and runs tested on held-out videos, are not taken.
     """
-    runs, left_out = classifiers(results)
+    classifiers = [run for run in runs if is_classifier(run)]
+    runs = [run for run in classifiers if not run.config.holdout]
+    held_out = len(classifiers) - len(runs)
+    left_out = [f"{held_out} runs were tested on held-out training videos, left out"] * bool(
+        held_out
+    )
     rows: list[list[str]] = []
     for experiment in sorted({*PAPER, *map(experiment_of, runs)}):
         mine = [run for run in runs if experiment_of(run) == experiment]
-        exact = [run for run in mine if not departures(run.config)]
-        other, remarks = alike([run for run in mine if run not in exact], {"algorithm", *SEARCHED})
+        exact = [run for run in mine if not run.departures]
+        other, remarks = alike([run for run in mine if run.departures], {"algorithm", *SEARCHED})
         left_out += remarks
         if experiment in PAPER:
             rows.append(row(experiment, exact, PAPER[experiment]))
@@ -59,41 +57,9 @@ def table1(results: Sequence[dict[str, Any]]) -> Table:
     return Table(TITLE, HEADER, rows, tuple(left_out))
 
 
-def classifiers(results: Sequence[dict[str, Any]]) -> tuple[list[Run], list[str]]:
-    """The runs that were tested on test videos; and a line for each other, or for all alike."""
-    runs, left_out, held_out = [], [], 0
-    for each in results:
-        try:
-            run = from_results(Path(each["path"]), each)
-        except UserError as error:
-            left_out.append(str(error))
-            continue
-        if run.config.holdout:
-            held_out += 1
-        elif not run.config.autoencodes:
-            runs.append(run)
-    if held_out:
-        left_out.append(f"{held_out} runs were tested on held-out training videos, left out")
-    return runs, left_out
-
-
 def experiment_of(run: Run) -> Experiment:
     """What makes a row."""
     return run.config.dataset, run.config.model, run.config.dropout
-
-
-def departures(config: Config) -> list[str]:
-    """Flags by which a run's recipe is not the paper's, which is that of the defaults."""
-    dataset, model = config.dataset, config.model
-    paper = Config(dataset=dataset, model=model, dropout=config.dropout, resize=config.resize)
-    free = {"algorithm", *SEARCHED, *WITHOUT_EFFECT, *REPEATED}
-    if config.shorter_side == paper.shorter_side:
-        free.add("resize")
-    return [
-        f"--{name}={value}"
-        for name, value in dataclasses.asdict(config).items()
-        if name not in free and value != getattr(paper, name)
-    ]
 
 
 def row(experiment: Experiment, runs: Sequence[Run], paper: tuple[str, str]) -> list[str]:
@@ -102,32 +68,35 @@ def row(experiment: Experiment, runs: Sequence[Run], paper: tuple[str, str]) -> 
     name = f"{model} + dropout {dropout:g}" if dropout else model
     cells = [cell([r for r in runs if r.config.algorithm == a]) for a in ("bp", "sideways")]
     (bp, bp_setting), (sideways, sideways_setting) = cells
-    words = departures(runs[0].config) if runs else []
-    if runs and words and runs[0].results:
+    words = [f"--{flag}={value}" for flag, value in runs[0].departures.items()] if runs else []
+    if words and runs[0].results:
         words.append(f"{runs[0].results['train_videos']} training videos")
-    last = [bp_setting, sideways_setting, " ".join(words) or "-"]
-    return [dataset, name, *paper, bp, sideways, *last]
+    return [
+        dataset,
+        name,
+        *paper,
+        bp,
+        sideways,
+        bp_setting,
+        sideways_setting,
+        " ".join(words) or "-",
+    ]
 
 
 def cell(runs: Sequence[Run]) -> tuple[str, str]:
     """Accuracy and setting, of the setting with the lowest training loss."""
-    settings: dict[str, Candidate] = {}
+    settings: dict[tuple[float, float], list[dict[str, Any]]] = {}
     for run in runs:
-        words = f"{run.config.learning_rate:g}, {run.config.weight_decay:g}"
-        settings.setdefault(words, Candidate({"setting": words}, [])).runs.append(run.results or {})
+        settings.setdefault(run.setting, []).append(run.results or {})
     if not settings:
         return NOT_RUN, "-"
-    best = choose(list(settings.values()), (), "train_loss")[""]
+    best = min(settings, key=lambda s: statistics.fmean(each["train_loss"] for each in settings[s]))
     note = f" (of {len(settings)})" if len(settings) > 1 else ""
-    accuracies = [run["test_video_accuracy"] for run in best.runs]
-    return accuracy_words(accuracies), best.setting["setting"] + note
+    words = ", ".join(f"{value:g}" for value in best)
+    return accuracy_words([each["test_video_accuracy"] for each in settings[best]]), words + note
 
 
 def accuracy_words(values: Sequence[float]) -> str:
-    """Mean and standard deviation (n - 1) of accuracies in [0, 1], in %, and how many."""
-    if not values:
-        return NOT_RUN
-    mean = f"{100 * np.mean(values):.1f}"
-    if len(values) == 1:
-        return f"{mean} (1 run)"
-    return f"{mean} ± {100 * np.std(values, ddof=1):.1f} ({len(values)} runs)"
+    """Mean and standard deviation of accuracies in [0, 1], in %, and of how many."""
+    count = f" ({len(values)} run{'s' if len(values) > 1 else ''})" if values else ""
+    return spread(values, 1, scale=100) + count

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.engines.stream import make_stream
 from sideways_tf.networks.autoencoder import pixel_error
 from sideways_tf.report import reconstruction_pictures as pictures
 from sideways_tf.report.reconstruction import Network, Reconstruction, measure_reconstruction
 from sideways_tf.report.reconstruction_curves import ReconstructionCurves
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training import run
 from sideways_tf.training.loop import Loop
-from sideways_tf.training.optimizers import make_optimizer
-from sideways_tf.training.run_folder import RunFolder
+from sideways_tf.update_rules import make_optimizer
 from sideways_tf.training.stream_update import ByStep, StreamUpdate
 from sideways_tf.training.update import Optimizer
 

@@ -7,7 +7,7 @@ import time
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.training.run_folder import RunFolder
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training.update import Update
 
 

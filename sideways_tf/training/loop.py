@@ -12,16 +12,16 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.errors import UserError
 from sideways_tf.report import progress
 from sideways_tf.report.accuracy import measure_accuracy
 from sideways_tf.report.tensorboard import Curves
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training import run
 from sideways_tf.training.checkpoints import Checkpoints
 from sideways_tf.training.diagnosis import Diagnosis
-from sideways_tf.training.run_folder import RunFolder
 from sideways_tf.training.update import Metrics
 
 
@@ -35,6 +35,7 @@ class Loop:
 
     def __init__(self, config: Config, dataset: VideoDataset, update: Any, folder: RunFolder):
         self.config, self.dataset, self.update = config, dataset, update
+        self.folder = folder
         self.checkpoints = Checkpoints(folder, update)
         self.curves = self.make_curves(folder)
         self.per_epoch = run.iterations_per_epoch(config, dataset)
@@ -138,6 +139,7 @@ class Loop:
             rate = (done - self._logged[0]) / (now - self._logged[1])
             self._logged = done, now
             self.curves.training(done, metrics, float(self.learning_rate(done - 1)), rate)
+            self.folder.note_progress(done, self.total)
 
     def _text(self, metrics: Any) -> dict[str, str]:
         """What the progress bar says."""
@@ -146,6 +148,7 @@ class Loop:
 
     def _progress(self, done: int) -> tqdm:
         self._logged = done, time.monotonic()
+        self.folder.note_progress(done, self.total)
         what = f"{self.config.algorithm} {self.config.model}"
         return progress.bar(what, self.total, "step", done)
 

@@ -7,17 +7,20 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset, open_dataset
-from sideways_tf.engines import make_engine, placement
+from sideways_tf.engines import make_engine
+from sideways_tf.plan import devices as placement
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.networks import simple_cnn, vgg8
 from sideways_tf.networks.autoencoder import autoencoder, check_size
 from sideways_tf.modules.split import regroup
+from sideways_tf.runs.config import Config
 from sideways_tf.learning_rate import WarmUpThenDrops
-from sideways_tf.training.optimizers import make_optimizer
+from sideways_tf.update_rules import make_optimizer
 from sideways_tf.training.update import Optimizer, Update
+
+_NAMES = {"frame_by_frame": "pipelined", "batched": "time_shifted"}  # as make_engine calls them
 
 
 def start_tensorflow(config: Config) -> None:
@@ -43,11 +46,6 @@ def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]
     """The layers of --model, one for each module, as --modules cuts them."""
     if config.model == "vgg8":
         layers: list[tf.keras.layers.Layer] = vgg8(num_classes, config.dropout)
-    elif config.dropout:
-        raise UserError(
-            f"--dropout={config.dropout}: {config.model} has no hidden linear module; use "
-            "--model=vgg8, or no dropout"
-        )
     elif config.model == "autoencoder":
         check_size(config.size)
         layers = autoencoder()
@@ -81,11 +79,11 @@ def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
     devices = placement.place(
         config.placement, layers, frame_spec(config), placement.find_devices(config.devices)
     )
-    if config.engine == "time_shifted" and len(set(devices)) > 1:
+    if config.engine in ("time_shifted", "batched") and len(set(devices)) > 1:
         raise UserError(
-            f"--engine=time_shifted runs on one device, --devices={config.devices} and "
+            f"--engine={config.engine} runs on one device, --devices={config.devices} and "
             f"--placement={config.placement} take {len(set(devices))}: name one, or use "
-            "--engine=pipelined"
+            "--engine=pipelined, for bp frame_by_frame"
         )
     return [SidewaysBlock(x, device) for x, device in zip(layers, devices, strict=True)]
 
@@ -130,7 +128,7 @@ def make_update(config: Config, dataset: VideoDataset) -> Update:
         config.algorithm,
         make_modules(config, len(dataset.class_names)),
         tf.nn.sparse_softmax_cross_entropy_with_logits,
-        config.engine,
+        _NAMES.get(config.engine, config.engine),
     )
     frame = frame_spec(config)
     engine.build(frame)

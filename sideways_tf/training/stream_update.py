@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sideways_tf.engines.passes import module_seeds
 from sideways_tf.engines.stream import Stream, StreamState
-from sideways_tf.training.optimizers import make_moments
+from sideways_tf.update_rules import make_moments
 from sideways_tf.training.update import Optimizer, clip_by_value, module_statistics
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sideways_tf.config import Config
 from sideways_tf.data import VideoDataset
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report.accuracy import measure_accuracy
 from sideways_tf.report.reconstruction import Network, measure_reconstruction
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
 from sideways_tf.training import autoencoding, run
 from sideways_tf.training.loop import Loop
-from sideways_tf.training.run_folder import RunFolder
 
 
 def make_update(config: Config, dataset: VideoDataset) -> Any:

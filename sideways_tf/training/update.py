@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from sideways_tf.engines import Engine, per_frame
-from sideways_tf.training.optimizers import make_moments
+from sideways_tf.update_rules import make_moments
 
 Optimizer: TypeAlias = tf.keras.optimizers.legacy.Optimizer
 

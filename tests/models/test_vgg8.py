@@ -3,7 +3,6 @@
 import pytest
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.engines import (
     BatchedBackprop,
     FrameByFrameBackprop,
@@ -16,6 +15,7 @@ from sideways_tf.modules import SidewaysBlock
 from sideways_tf.networks import vgg8
 from sideways_tf.modules.block import build_modules
 from sideways_tf.plan.costs import costs
+from sideways_tf.runs.config import Config
 from sideways_tf.training.run import make_layers
 from tests.engines.networks import assert_episodes_equal
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from sideways_tf.config import Config
 from sideways_tf.report.accuracy import Accuracy
 from sideways_tf.report.tensorboard import Curves
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.folder import RunFolder
+from sideways_tf.runs.read import AUTOENCODING
 from sideways_tf.training.diagnosis import Agreement
-from sideways_tf.training.run_folder import RunFolder
 from sideways_tf.training.update import Metrics
 
 DEPTH = 3
@@ -53,14 +53,13 @@ def make_run(
         for video in range(100):
             report.add(0, video < round(100 * accuracy), 4, 2, 0.7)
         curves.test(steps[-1], report)
-        fields = dataclasses.asdict(config)
-        del fields["workdir"]
         folder.finish(
             {
-                "configuration": fields, "seed": config.seed, "iterations": steps[-1],
+                "configuration": config.plain(), "seed": config.seed, "iterations": steps[-1],
                 "train_videos": 320, "test_videos": 100, "train_loss": value(steps[-1]),
                 "test_video_accuracy": report.video, "test_frame_accuracy": report.frame,
                 "test_loss": report.loss,
+                **dict.fromkeys(AUTOENCODING if config.autoencodes else (), 0.5),
             }
         )  # fmt: skip
     return path

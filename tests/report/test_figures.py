@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sideways_tf.config import Config
 from sideways_tf.report import dynamics, strides
 from sideways_tf.report.lines import combine
-from sideways_tf.report.runs import Curve, find_runs
+from sideways_tf.report.runs import Curve
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.read import find_runs
 from tests.report.made_runs import make_run, value_at
 
 BASE = Config(dataset="ucf101", frames=16)
@@ -71,11 +72,11 @@ def test_figure_4_has_the_papers_arrangement_and_the_runs_numbers(places):
     loss, mean, norm = (lines(figure.axes[3 * row + 2]) for row in range(3))
     steps = list(range(1, 9))
     # Two seeds, n / 8 and n / 8 + 1; module i has i times that: 2 times in the mean of three.
-    assert loss["rate 0.0001, decay 0"] == (steps, [n / 8 + 0.5 for n in steps])
-    assert loss["rate 1e-05, decay 0"] == (steps, [n / 8 for n in steps])
-    assert mean["rate 0.0001, decay 0"] == (steps, [2 * (n / 8 + 0.5) for n in steps])
-    assert norm["rate 0.0001, decay 0"] == (steps, [20] * 8)
-    assert list(lines(figure.axes[0])) == ["rate 1e-05, decay 0"]
+    assert loss["rate 0.0001"] == (steps, [n / 8 + 0.5 for n in steps])
+    assert loss["rate 1e-05"] == (steps, [n / 8 for n in steps])
+    assert mean["rate 0.0001"] == (steps, [2 * (n / 8 + 0.5) for n in steps])
+    assert norm["rate 0.0001"] == (steps, [20] * 8)
+    assert list(lines(figure.axes[0])) == ["rate 1e-05"]
     colours = {
         line.get_label(): line.get_color() for axes in figure.axes for line in axes.get_lines()
     }
@@ -86,8 +87,8 @@ def test_figure_5_and_agreement(places):
     found, _ = dynamics.columns(find_runs([places])[0])
     made = dynamics.figures(found, points=100)
     train, test = (lines(made["figure5"].axes[3 * row + 2]) for row in range(2))
-    assert train["rate 1e-05, decay 0"][1] == [n / 8 % 1 for n in range(1, 9)]
-    assert test["rate 1e-05, decay 0"] == ([8], [0.5])
+    assert train["rate 1e-05"][1] == [n / 8 % 1 for n in range(1, 9)]
+    assert test["rate 1e-05"] == ([8], [0.5])
     cosine, ratio = (lines(made["agreement"].axes[3 * row + 2]) for row in range(2))
     assert [cosine[f"module {i}"][1].expected[0] for i in (1, 2, 3)] == pytest.approx(
         [1 / 2, 2 / 3, 3 / 4]

@@ -6,11 +6,11 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from sideways_tf.config import Config
 from sideways_tf.errors import UserError
 from sideways_tf.report import dynamics
 from sideways_tf.report.layout import slug, write_comparison
-from sideways_tf.report.runs import find_runs
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.read import find_runs
 from tests.report.made_runs import DEPTH, make_run
 
 HEADINGS = [

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from sideways_tf.bench import figure, plan, rows, table
+from sideways_tf.bench.job import Job
 from sideways_tf.bench.timeline import Event
 from sideways_tf.errors import UserError
-from sideways_tf.speed import figure, plan, rows, table
-from sideways_tf.speed.job import Job
 
 # Of six modules over 16 frames: forward each time, backward gamma_i = 16 - 12 + i + 1 times.
 PASSES = 6 * 16 + sum(range(6, 12))
@@ -41,6 +41,10 @@ def job(**changes):
         "vgg8", "sideways", "pipelined", "simulated", 3, (0, 1, 2), 8, 10, 112, 101, 0.0, 1, 1, 1
     )
     return dataclasses.replace(template, **changes)
+
+
+def frame_by_frame(**changes):
+    return job(algorithm="bp", engine="frame_by_frame", **changes)
 
 
 def modules(*pairs):
@@ -75,7 +79,7 @@ class TestPlan:
         assert plan.device_seconds(job(), THREE) == [10 + 12, 20 + 28, 5 + 8]
         assert plan.predicted_seconds(job(), THREE) == 48
         assert plan.predicted_seconds(job(placement=(0, 0, 1)), THREE) == 22 + 48
-        assert plan.predicted_seconds(job(algorithm="bp"), THREE) == 10 * 10.5
+        assert plan.predicted_seconds(frame_by_frame(), THREE) == 10 * 10.5
         # Forward 1 + 2 + 0.5 for the first frame, then 9 times 2; back 3 + 6 + 1.5, 9 times 6.
         gpipe = plan.predicted_seconds(job(algorithm="bp", engine="gpipe"), THREE)
         assert gpipe == (3.5 + 9 * 2.0) + (10.5 + 9 * 6.0)
@@ -93,9 +97,9 @@ class TestPlan:
         jobs = plan.speed_jobs(job(device_kind="cpu"), THREE, 2, "balanced")
         named = [(j.devices, j.algorithm, j.engine) for j in jobs]
         assert named == [
-            (1, "bp", "keras"), (1, "bp", "time_shifted"), (1, "sideways", "time_shifted"),
-            (1, "bp", "pipelined"), (1, "sideways", "pipelined"),
-            (2, "bp", "pipelined"), (2, "sideways", "pipelined"), (2, "bp", "gpipe"),
+            (1, "bp", "keras"), (1, "bp", "batched"), (1, "sideways", "time_shifted"),
+            (1, "bp", "frame_by_frame"), (1, "sideways", "pipelined"),
+            (2, "bp", "frame_by_frame"), (2, "sideways", "pipelined"), (2, "bp", "gpipe"),
         ]  # fmt: skip
         assert {j.placement for j in jobs if j.devices == 2} == {(0, 1, 1)}  # 3 | 7.5, not 9 | 1.5
         assert {j.batch for j in jobs} == {8}
@@ -103,7 +107,7 @@ class TestPlan:
         assert {(j.algorithm, j.engine, j.devices, j.frames) for j in memory} == {
             (*engine, k)
             for engine in [
-                ("sideways", "pipelined", 2), ("bp", "gpipe", 2), ("bp", "time_shifted", 1)
+                ("sideways", "pipelined", 2), ("bp", "gpipe", 2), ("bp", "batched", 1)
             ]
             for k in (8, 16)
         }  # fmt: skip
@@ -143,9 +147,9 @@ class TestTable:
     def test_speedup_is_over_bp_on_as_many_devices(self):
         other = {"devices": 2, "placement": (0, 1, 1)}
         made = [
-            measured(job(algorithm="bp"), 2.0),
+            measured(frame_by_frame(), 2.0),
             measured(job(), 7.0),
-            measured(job(algorithm="bp", **other), 4.0),
+            measured(frame_by_frame(**other), 4.0),
             measured(job(**other), 6.0),
             measured(job(purpose="memory"), 7.0),
         ]
@@ -153,7 +157,7 @@ class TestTable:
         assert [row["speedup"] for row in made] == [1.0, 3.5, 1.0, 1.5, None]
 
     def test_page_names_the_kind_and_the_paper(self):
-        made = [measured(job(algorithm="bp"), 2.0), measured(job(), 7.0)]
+        made = [measured(frame_by_frame(), 2.0), measured(job(), 7.0)]
         rows.add_speedups(made)
         page = table.markdown(made, "Times.", "python tool", "machine")
         assert "simulated accelerators" in page
@@ -166,18 +170,21 @@ class TestTable:
     def test_one_device_by_clock_and_by_processor(self):
         one = {"devices": 1, "placement": (0, 0, 0), "device_kind": "cpu"}
         made = [
-            measured(job(algorithm="bp", **one), 4.0, core_seconds_per_step=0.3),
+            measured(frame_by_frame(**one), 4.0, core_seconds_per_step=0.3),
             measured(job(**one), 3.0, core_seconds_per_step=0.4),
         ]
-        (line,) = table.one_device(made, "vgg8", "VGG-8", made[1])
-        assert line.endswith("over frame-by-frame BP 0.750 (by processor time 0.750).")
+        line = table.ratio_words(made[1], made[0], "VGG-8")
+        assert line == (
+            "VGG-8: Sideways, pipelined on 1 over BP, frame by frame on 1 0.750x (by processor "
+            "time 0.750x)."
+        )
 
     def test_memory_leaves_the_clip_out(self):
         def row(frames, peak):
             fields = {"peak_memory_bytes": peak << 20, "clip_bytes": frames << 20}
             return measured(job(purpose="memory", frames=frames), 1.0, **fields)
 
-        (line,) = table.memory_words([row(64, 464), row(256, 686)], "vgg8", "sideways", "pipelined")
+        (line,) = table.memory_words([row(64, 464), row(256, 686)], "vgg8", table.SIDEWAYS)
         assert "400 MiB at 64 frames, 430 MiB at 256: 1.07x" in line
 
 
@@ -220,7 +227,7 @@ def measure_cpu(**changes):
         1, 1, 1,
     )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "sideways_tf.speed.measure"],
+        [sys.executable, "-m", "sideways_tf.bench.measure"],
         input=dataclasses.replace(job, **changes).to_json(),
         capture_output=True, text=True, cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
     )  # fmt: skip

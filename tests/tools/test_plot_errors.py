@@ -7,6 +7,9 @@ from pathlib import Path
 
 import cv2
 
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.read import AUTOENCODING, FIGURES
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,11 +23,10 @@ def write_run(folder, algorithm, level):
         {"stream_frames": n, "error": level / n, "source_error": level / n / 2, "floor": level / 9}
         for n in (64, 128, 256)
     ]
-    configuration = {
-        "model": "autoencoder", "dataset": "moving_objects", "algorithm": algorithm, "epochs": 5,
-    }  # fmt: skip
+    config = Config(model="autoencoder", dataset="moving_objects", algorithm=algorithm, epochs=5)
+    figures = dict.fromkeys((*FIGURES, *AUTOENCODING), 1.0)
+    results = {"configuration": config.plain(), "test_curve": points, **figures}
     folder.mkdir()
-    results = {"configuration": configuration, "test_curve": points}
     (folder / "results.json").write_text(json.dumps(results))
 
 

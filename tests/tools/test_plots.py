@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sideways_tf.config import Config
+from sideways_tf.runs.config import Config
 from tests.report.made_runs import make_run
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +74,8 @@ def test_table_1(runs, tmp_path):
     assert "ucf101,simple_cnn,40.7,42.16,not run,not run" in csv.read_text()
     remarks = done.stderr.splitlines()
     assert len(remarks) == 2, done.stderr
-    assert "damaged/results.json: damaged" in remarks[0]
-    assert remarks[1] == f"left out {runs / 'living'}: the run is not finished"
+    assert "damaged/results.json is damaged" in remarks[0]
+    assert remarks[1] == f"{runs / 'living'}: not finished, left out"
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from sideways_tf.report.table import Table
+from sideways_tf.report.runs import Run
+from sideways_tf.report.table import Table, spread
 from sideways_tf.report.table3 import table3
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import from_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def result(algorithm, error, seed=0, **changes):
     """What results.json holds, as far as the table reads it."""
-    configuration = {
-        "dataset": "moving_objects", "model": "autoencoder", "algorithm": algorithm, "split": 1,
-        "size": 48, "frames": 64, "batch_size": 4, "stride": 1, "target": "paper",
-        "learning_rate": 1e-3, "modules": 0, "resize": 64, "optimizer": "adam", "weight_decay": 0.0,
-        "epochs": 5,
-    }  # fmt: skip
+    settings = {"dataset": "moving_objects", "model": "autoencoder", "size": 48, "resize": 64}
+    changes = {"learning_rate": 1e-3, "algorithm": algorithm, "seed": seed, **changes}
     return {
-        "configuration": configuration | changes,
-        "seed": seed,
+        "configuration": Config(**{**settings, **changes}).plain(),
+        "iterations": 10,
+        "train_loss": 0.5,
+        "train_videos": 16,
         "stream_frames": 640,
         "test_error": error,
         "test_floor": 0.5,
@@ -32,15 +33,22 @@ def result(algorithm, error, seed=0, **changes):
     }
 
 
+def run(*arguments, **changes):
+    results = result(*arguments, **changes)
+    config = from_plain(results["configuration"])
+    return Run(Path("run"), config, results, config.recipe, config.departures)
+
+
 def test_seeds_are_averaged_and_other_settings_kept_apart():
     runs = [
-        result("bp", 0.1, seed=0),
-        result("bp", 0.3, seed=1),
-        result("bp", 0.7, learning_rate=1e-4),
-        result("sideways", 0.2),
-        result("sideways", 0.6, modules=1),
-        result("sideways", 0.9, target="source"),
-        {"configuration": {"model": "simple_cnn"}},
+        run("bp", 0.1, seed=0),
+        run("bp", 0.3, seed=1),
+        run("bp", 0.7, learning_rate=1e-4),
+        run("sideways", 0.2),
+        run("sideways", 0.6, modules=1),
+        run("sideways", 0.9, target="source"),
+        run("sideways", 0.8, update_every=0),
+        run("bp", 0.1, model="simple_cnn"),
     ]
     rows = {tuple(row[:5]): row[5:] for row in table3(runs).rows}
     data = "moving_objects 48x48"
@@ -49,6 +57,7 @@ def test_seeds_are_averaged_and_other_settings_kept_apart():
     assert rows[data, "sideways", "640", "0.001", "1"][0] == "0.2000"
     assert rows[data, "sideways, 1 module", "640", "0.001", "1"][0] == "0.6000"
     assert rows[data, "sideways, target source", "640", "0.001", "1"][0] == "0.9000"
+    assert rows[data, "sideways, an update every 64 steps", "640", "0.001", "1"][0] == "0.8000"
 
 
 def test_the_papers_numbers_and_what_was_not_run():
@@ -57,7 +66,7 @@ def test_the_papers_numbers_and_what_was_not_run():
     assert [row[:3] for row in rows[2:]] == [
         ["cater", name, "not run"] for name in ("bp", "sideways")
     ]
-    ran = table3([result("bp", 0.1, dataset="cater"), result("sideways", 0.1, dataset="cater")])
+    ran = table3([run("bp", 0.1, dataset="cater"), run("sideways", 0.1, dataset="cater")])
     assert "not run" not in ran.markdown()
 
 
@@ -69,20 +78,27 @@ def test_markdown_and_csv():
     assert table.csv() == 'a,long\n"1,5",2\n'
 
 
+def test_spread_by_hand():
+    assert spread([0.5, 0.7], 1, scale=100) == "60.0 ± 14.1"
+    assert spread([1.5], 3) == "1.500"
+    assert spread([], 3) == "not run"
+
+
 def make_tables(*flags):
     command = [sys.executable, "tools/make_tables.py", *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def test_a_damaged_run_is_named_and_the_rest_comes_out(tmp_path):
-    for name, text in (("a", json.dumps(result("bp", 0.1))), ("b", '{"seed": '), ("c", "[]")):
+    for name, text in (("a", json.dumps(result("bp", 0.1))), ("b", '{"seed": ')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.json").write_text(text)
+        (tmp_path / name / "something_else.json").write_text("[]")
     done = make_tables("--table=3", f"--results_dir={tmp_path}", f"--csv={tmp_path / 't.csv'}")
     assert done.returncode == 0, done.stderr
     assert "0.1000" in done.stdout
     assert done.stderr.count("\n") == 1
-    assert "b/results.json: damaged" in done.stderr
+    assert "b/results.json is damaged" in done.stderr
     assert "moving_objects 48x48,bp,640" in (tmp_path / "t.csv").read_text()
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf.learning_rate import WarmUpThenDrops
-from sideways_tf.training.optimizers import make_optimizer
+from sideways_tf.update_rules import make_optimizer
 
 STEPS, PER_EPOCH = 50, 5
 ALPHA, LAMBDA = 0.05, 0.02

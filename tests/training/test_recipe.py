@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sideways_tf import config as config_lib
-from sideways_tf.config import Config
 from sideways_tf.engines import make_engine
 from sideways_tf.modules import SidewaysBlock
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import from_lines
 from sideways_tf.training import run
 from sideways_tf.training.update import Update
 
@@ -25,16 +25,14 @@ ROWS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _in_root(monkeypatch):
-    """Flagfiles name the one they take in as seen from the repository's root."""
-    monkeypatch.chdir(ROOT)
+def read(row):
+    return from_lines([f"--flagfile={ROOT}/configs/{row}.cfg"])
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_of_table_1_has_the_whole_recipe(row):
     dataset, model, dropout, depth = ROWS[row]
-    said = dataclasses.asdict(config_lib.from_flagfile(f"configs/{row}.cfg"))
+    said = dataclasses.asdict(read(row))
     recipe = {
         "dataset": dataset, "model": model, "dropout": dropout, "algorithm": "sideways",
         "split": 1, "frames": 64, "stride": 1, "padding": "torus", "size": 112, "batch_size": 8,
@@ -55,7 +53,7 @@ def test_each_row_names_its_own_command():
 
 
 def test_dropout_is_in_the_two_hidden_linear_modules_alone():
-    layers = run.make_layers(config_lib.from_flagfile("configs/ucf_vgg8_dropout.cfg"), 101)
+    layers = run.make_layers(read("ucf_vgg8_dropout"), 101)
     rates = [
         [inner.rate for inner in layer.submodules if isinstance(inner, tf.keras.layers.Dropout)]
         for layer in layers
@@ -65,7 +63,7 @@ def test_dropout_is_in_the_two_hidden_linear_modules_alone():
 
 @pytest.mark.parametrize("row", ["hmdb_simplecnn", "hmdb_vgg8_dropout", "ucf_simplecnn"])
 def test_only_the_last_linear_layer_has_a_bias(row):
-    config = dataclasses.replace(config_lib.from_flagfile(f"configs/{row}.cfg"), size=32)
+    config = dataclasses.replace(read(row), size=32)
     modules = [SidewaysBlock(layer) for layer in run.make_layers(config, 7)]
     h = tf.zeros([1, 32, 32, 3])
     for module in modules:

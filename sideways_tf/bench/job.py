@@ -1,0 +1,82 @@
+"""What one process measures, and the words for it. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One row of the table, measured in a process of its own.
+
+    Attributes:
+      model: "simple_cnn" or "vgg8".
+      algorithm: "bp" or "sideways"; "profile" measures the modules one by one.
+      engine: of this package, or "keras": batched BP in plain Keras.
+      device_kind: "gpu", "cpu" or "simulated".
+      devices: how many.
+      placement: the device of each module, from 0.
+      batch, frames, size, classes: B, K, pixels of a frame's side, classes.
+      dropout: rate in VGG-8's hidden linear modules.
+      steps, repeats: training steps timed at a time, and how often.
+      threads: threads of one kernel on a CPU; 0 leaves all threads to TensorFlow.
+      times: simulated: seconds (forward, backward) of each module.
+      trace: folder for a timeline; "" for none.
+      purpose: "speed", or "memory": rows that are only there for their memory.
+    """
+
+    model: str
+    algorithm: str
+    engine: str
+    device_kind: str
+    devices: int
+    placement: tuple[int, ...]
+    batch: int
+    frames: int
+    size: int
+    classes: int
+    dropout: float
+    steps: int
+    repeats: int
+    threads: int
+    times: tuple[tuple[float, float], ...] = ()
+    trace: str = ""
+    purpose: str = "speed"
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        """The inverse of `to_json`."""
+        fields: dict[str, Any] = json.loads(text)
+        fields["placement"] = tuple(fields["placement"])
+        fields["times"] = tuple((f, b) for f, b in fields["times"])
+        return Job(**fields)
+
+    @property
+    def name(self) -> str:
+        """For a progress bar and for file names."""
+        parts = [self.model, self.algorithm, self.engine, f"{self.devices}_{self.device_kind}"]
+        return "-".join([*parts, *([f"{self.frames}_frames"] if self.purpose == "memory" else [])])
+
+
+KIND_WORDS = {
+    "gpu": "GPUs of this machine",
+    "cpu": "logical CPU devices of this machine, which share its cores and one thread pool",
+    "simulated": (
+        "simulated accelerators: each is a lock and a clock, the module times are given, and only "
+        "the engine and TensorFlow's scheduling are real; no figure here is a speed of hardware"
+    ),
+}
+ENGINE_WORDS = {
+    ("bp", "frame_by_frame"): "BP, frame by frame",
+    ("bp", "gpipe"): "exact pipelined BP (GPipe)",
+    ("bp", "batched"): "BP, batched",
+    ("bp", "keras"): "BP, batched, plain Keras",
+    ("sideways", "pipelined"): "Sideways, pipelined",
+    ("sideways", "time_shifted"): "Sideways, time-shifted",
+}

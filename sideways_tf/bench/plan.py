@@ -1,0 +1,153 @@
+"""Which rows the table has, and what the module times predict for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sideways_tf.bench.job import Job
+from sideways_tf.engines import schedule
+from sideways_tf.plan import balance, devices as placement
+from sideways_tf.errors import UserError
+
+Modules = Sequence[dict[str, Any]]
+
+
+def parse_devices(text: str) -> tuple[str, int]:
+    """Kind and number of devices: "cpu:2" -> ("cpu", 2). 0: all there are.
+
+    Raises:
+      UserError: if the kind or the number is none.
+    """
+    found = re.fullmatch(r"(auto|gpu|cpu|simulated)(?::([1-9]\d*))?", text)
+    if not found or (found[1] == "auto" and found[2]):
+        raise UserError(
+            f"--devices={text}: give auto, gpu (all GPUs), gpu:N, cpu:N (logical CPUs) or "
+            "simulated:N (accelerators of given module times), N at least 1"
+        )
+    return found[1], int(found[2] or 0)
+
+
+def device_counts(available: int, depth: int) -> list[int]:
+    """1, 2, 4 and D devices, and all there are; never more than there are modules."""
+    most = min(available, depth)
+    return sorted({n for n in (1, 2, 4, most) if n <= most})
+
+
+def costs_of(modules: Modules) -> list[float]:
+    """Seconds of each module at a computation step, forward and backward."""
+    return [m["forward_seconds"] + m["backward_seconds"] for m in modules]
+
+
+def numbers_for(chosen: str, modules: Modules, devices: int) -> tuple[int, ...]:
+    """The device of each module, from 0, as --placement says."""
+    names = [f"CPU:{n}" for n in range(devices)]
+    numbers = placement.device_numbers(chosen, len(modules), names, lambda: costs_of(modules))
+    return tuple(numbers)
+
+
+def speed_jobs(template: Job, modules: Modules, available: int, chosen: str) -> list[Job]:
+    """The rows of one model, the fewest devices first.
+
+    Args:
+      template: the model's job; its algorithm, engine, devices and placement are set here.
+      modules: the model's profile.
+      available: how many devices there are.
+      chosen: --placement; a list is for all devices, fewer ones are balanced.
+    """
+    schedule.check_episode(len(modules), template.frames)
+    counts = device_counts(available, len(modules))
+    jobs = []
+    for n in counts:
+        is_list = chosen not in ("balanced", "one_per_module")
+        numbers = numbers_for("balanced" if is_list and n != counts[-1] else chosen, modules, n)
+        engines = [("bp", "frame_by_frame"), ("sideways", "pipelined")]
+        if n > 1:
+            engines.append(("bp", "gpipe"))
+        elif template.device_kind != "simulated":
+            engines = [
+                ("bp", "keras"), ("bp", "batched"), ("sideways", "time_shifted"), *engines
+            ]  # fmt: skip
+        for algorithm, engine in engines:
+            traced = n == counts[-1] and engine in ("frame_by_frame", "pipelined", "gpipe")
+            job = dataclasses.replace(template, algorithm=algorithm, engine=engine, devices=n)
+            trace = template.trace if traced else ""
+            jobs.append(dataclasses.replace(job, placement=numbers, trace=trace))
+    return jobs
+
+
+def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
+    """Rows that show how memory grows with the clip: one step each, for every K in `frames`.
+
+    Args:
+      jobs: the speed rows of one model.
+    """
+    most = max(job.devices for job in jobs)
+    wanted = [
+        job
+        for job in jobs
+        if (job.algorithm, job.engine, job.devices)
+        in {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "batched", 1)}
+    ]
+    return [
+        dataclasses.replace(job, frames=k, steps=1, repeats=1, trace="", purpose="memory")
+        for job in wanted
+        for k in frames
+    ]
+
+
+def simulated_times(
+    source: str, modules: Modules, step_seconds: float
+) -> tuple[tuple[float, float], ...]:
+    """Forward and backward seconds for simulated accelerators.
+
+    Args:
+      source: "equal", "flops", or anything else: the measured seconds in `modules`.
+      step_seconds: the largest module's forward and backward time together; the others in
+        proportion. In "equal" a backward pass takes twice its forward pass.
+    """
+    kind = {"equal": None, "flops": "flops"}.get(source, "seconds")
+    pairs = [(1.0, 2.0)] * len(modules)
+    if kind:
+        pairs = [(m[f"forward_{kind}"], m[f"backward_{kind}"]) for m in modules]
+    scale = step_seconds / max(sum(pair) for pair in pairs)
+    return tuple((forward * scale, backward * scale) for forward, backward in pairs)
+
+
+def device_seconds(job: Job, modules: Modules) -> list[float]:
+    """How long each device works in a step, by module times alone.
+
+    In Sideways module i goes backward gamma_i times only: not while the pipe fills.
+    """
+    counts = [job.frames] * len(modules)
+    if job.algorithm == "sideways":
+        depth = len(modules)
+        counts = [schedule.gamma(i, depth, job.frames) for i in range(1, depth + 1)]
+    forwards = 2 if job.engine == "gpipe" else 1
+    seconds = [
+        forwards * job.frames * m["forward_seconds"] + count * m["backward_seconds"]
+        for m, count in zip(modules, counts, strict=True)
+    ]
+    return balance.device_sums(seconds, job.placement)
+
+
+def predicted_seconds(job: Job, modules: Modules) -> float | None:
+    """Seconds of a step by module times alone; None where modules do not run frame by frame.
+
+    BP runs one module at a time; Sideways keeps the fullest device at work; GPipe fills and
+    drains its pipe twice and computes the forward pass twice.
+    """
+    both, frames = costs_of(modules), job.frames
+    if job.engine == "pipelined":
+        return max(device_seconds(job, modules))
+    if job.engine == "frame_by_frame":
+        return frames * sum(both)
+    if job.engine == "gpipe":
+        forward = [m["forward_seconds"] for m in modules]
+        return sum(
+            sum(costs) + (frames - 1) * max(balance.device_sums(costs, job.placement))
+            for costs in (forward, both)
+        )
+    return None

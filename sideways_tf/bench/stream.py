@@ -1,0 +1,160 @@
+"""Cost of training on a stream, per frame, beside one bare training step of the same network.
+
+    sideways bench stream
+    sideways bench stream --simulated=6
+
+Bare: forward, backward and Adam step of the plain Keras network on one batch of frames. Stream:
+`StreamUpdate.advance` on a full pipe, so that every module of Sideways is due at every step, those
+of blocked BP once in 2D - 1 steps. All take turns in one run, the fastest of all turns counts.
+
+--simulated=D runs both algorithms on D simulated accelerators, one for each of D equal modules, and
+counts the frames that each takes in.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from sideways_tf.runs import options
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from sideways_tf.modules import SidewaysBlock
+    from sideways_tf.training.stream_update import StreamUpdate
+
+FLAGS = flags.FlagValues()
+define = functools.partial(options.define, FLAGS)
+define("size", 240, "height and width of the frames, in pixels", low=8)
+define("batch_size", 1, "frames in a batch", low=1)
+define("frames", 22, "steps in one call, in frames", low=1)
+define("repeats", 5, "turns", low=1)
+define("simulated", 0, "D, simulated accelerators; 0: none", low=0)
+define("json", False, "print JSON")
+
+
+def main() -> None:
+    """Print seconds a frame and the ratio to the bare step; or frames on simulated devices."""
+    if FLAGS.simulated:
+        simulate(FLAGS.simulated, FLAGS.frames)
+        return
+    import tensorflow as tf
+
+    from sideways_tf.networks.autoencoder import check_size
+
+    check_size(FLAGS.size)
+    tf.keras.utils.set_random_seed(0)
+    clip = tf.random.uniform([FLAGS.frames, FLAGS.batch_size, FLAGS.size, FLAGS.size, 3])
+    calls = {
+        "bare": bare_steps(clip),
+        "sideways": stream_steps("sideways", clip),
+        "bp": stream_steps("bp", clip),
+    }
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(FLAGS.repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            best[name] = min(best[name], (time.perf_counter() - start) / FLAGS.frames)
+    if FLAGS.json:
+        print(json.dumps({f"{name}_seconds_per_frame": value for name, value in best.items()}))
+        return
+    for name, value in best.items():
+        print(f"{name:<9} {1000 * value:8.1f} ms a frame  {value / best['bare']:6.3f} of bare")
+
+
+def make_adam(steps: Any = None) -> tf.keras.optimizers.legacy.Optimizer:
+    """Adam, its constant rates read by computation step where there are any."""
+    from sideways_tf.learning_rate import WarmUpThenDrops
+    from sideways_tf.update_rules import make_optimizer
+    from sideways_tf.training.stream_update import ByStep
+
+    rates = [WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0)]
+    return make_optimizer("adam", *(rates if steps is None else [ByStep(r, steps) for r in rates]))
+
+
+def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
+    """One ordinary training step for each frame of `clip`; traced and run once."""
+    import tensorflow as tf
+
+    from sideways_tf.networks.autoencoder import autoencoder, pixel_error
+
+    model = tf.keras.Sequential(autoencoder())
+    model.build(clip.shape[1:])
+    optimizer = make_adam()
+
+    @tf.function
+    def step(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(pixel_error(x, model(x, training=True)))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    def run() -> None:
+        for x in clip:
+            loss = step(x)
+        loss.numpy()
+
+    run()
+    return run
+
+
+def stream(algorithm: str, modules: Sequence[SidewaysBlock], clip: tf.Tensor) -> StreamUpdate:
+    """Trains `modules` on the stream of `clip`; traced and run once."""
+    import tensorflow as tf
+
+    from sideways_tf.engines.stream import make_stream
+    from sideways_tf.networks.autoencoder import pixel_error
+    from sideways_tf.training.stream_update import StreamUpdate
+
+    engine = make_stream(algorithm, modules, pixel_error)
+    engine.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
+    update = StreamUpdate(engine, make_adam)
+    update.advance(clip, clip)
+    return update
+
+
+def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
+    """All frames of `clip` in one call on a full pipe."""
+    from sideways_tf.modules import SidewaysBlock
+    from sideways_tf.networks.autoencoder import autoencoder
+
+    update = stream(algorithm, [SidewaysBlock(x) for x in autoencoder()], clip)
+    return lambda: update.advance(clip, clip).loss.numpy()
+
+
+def simulate(depth: int, steps: int) -> None:
+    """Print how many frames each algorithm takes in `steps` steps, and in a second."""
+    import tensorflow as tf
+
+    from sideways_tf.plan import devices as placement
+    from sideways_tf.plan.times import ModuleTime
+    from sideways_tf.bench.simulated import allow_sleepers, simulated_modules
+    from sideways_tf.bench.timeline import Timeline, busy_shares
+
+    allow_sleepers(depth)
+    placement.split_cpu(depth)
+    times = [ModuleTime(0.004, 0.004)] * depth
+    devices = [f"CPU:{n}" for n in range(depth)]
+    clip = tf.ones([steps, 1, 2])
+    for algorithm in ("bp", "sideways"):
+        timeline = Timeline()
+        modules = simulated_modules(times, range(depth), devices, timeline)
+        update = stream(algorithm, modules, clip)
+        timeline.take()
+        update(clip)
+        events = timeline.take()
+        taken = len({e.frame for e in events if e.module == 1 and not e.backward})
+        span = events[-1].end - events[0].start
+        busy = sum(busy_shares(events, depth)) / depth
+        print(
+            f"{algorithm:<9} {taken:4d} frames in {steps} computation steps, "
+            f"{taken / span:6.1f} frames a second, devices busy {busy:.0%}"
+        )

@@ -1,0 +1,224 @@
+"""Train a grid of settings, choose the best by a rule that never sees the test videos, test it.
+
+    sideways sweep --flagfile=configs/hmdb_vgg8.cfg --data_dir=DIR --output_dir=sweep \\
+        --grid=learning_rate=1e-4,1e-5 --grid=weight_decay=0,1e-4,1e-3,1e-2 \\
+        --grid=algorithm=bp,sideways --seeds=3
+
+Every flag of sideways_tf.train may be given; it holds for all runs. Started again with the same
+flags, the sweep goes on: finished runs are not repeated, half-finished ones continue, failed ones
+are tried again.
+
+The flags in --compare (algorithm) are compared, so each of their values gets a best setting of its
+own; the other axes are chosen, by --rule:
+
+holdout     Each setting is trained on a part of the training videos (one seed, --search_seeds) and
+            tested on the rest, --holdout of them (default 0.2). The setting with the highest
+            accuracy there is trained anew on all training videos, with --seeds seeds, and tested
+            once, at the end. The grid above: 2 x 8 runs on 80 % of the videos, then 2 x 3 on all.
+train_loss  Each setting is trained on all training videos with --seeds seeds; the lowest training
+            loss is the best. The grid above: 2 x 8 x 3 runs. Blind to overfitting.
+
+Where every axis is compared nothing is chosen: all settings are trained on all training videos,
+with all seeds. Writes sweep.json and sweep.md; the runs are in search/ and final/ beside them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from sideways_tf import cli
+from sideways_tf.errors import UserError
+from sideways_tf.report import progress
+from sideways_tf.report.table import Table, spread
+from sideways_tf.runs import options
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.from_flags import define_flags, from_flags
+from sideways_tf.runs.sweep import choice
+from sideways_tf.runs.sweep.choice import Candidate
+from sideways_tf.runs.sweep.grid import Setting, combinations, configure, parse_axes, words
+from sideways_tf.runs.sweep.job import Job
+from sideways_tf.runs.sweep.runner import Outcome, run
+from sideways_tf.whole_file import write_whole
+
+FLAGS = flags.FlagValues()
+define = functools.partial(options.define, FLAGS)
+flags.DEFINE_multi_string(
+    "grid", [], "sweep: FLAG=VALUE,VALUE: an axis; give one or more", flag_values=FLAGS
+)
+define("compare", ["algorithm"], "sweep: axes to compare, not to choose from")
+define("rule", "holdout", "sweep: how to choose", choices=["holdout", "train_loss"])
+define("seeds", 3, "sweep: runs of the best setting", low=1)
+define("search_seeds", 1, "sweep: runs of a setting to choose by", low=1)
+define("parallel", 1, "sweep: processes at once", low=1)
+define("gpus", [], "sweep: CUDA numbers, dealt to the processes in turn; empty: all")
+define("output_dir", "", "sweep: folder of the runs and tables")
+define_flags(FLAGS)
+
+DEFAULT_SHARE = 0.2
+VALIDATION = {
+    "validation accuracy %": "test_video_accuracy",
+    "validation loss": "test_loss",
+    "training loss": "train_loss",
+}
+TEST = {"test accuracy %": "test_video_accuracy", "training loss": "train_loss"}
+
+
+def main() -> int:
+    """Search, choose, train the best; write the tables. Returns 1 if any run failed."""
+    axes = parse_axes(FLAGS.grid)
+    compared, base = check_compared(axes), from_flags(FLAGS)
+    if base.workdir or not FLAGS.output_dir:
+        raise UserError("give --output_dir, a folder for all runs, and no --workdir")
+    if base.autoencodes:
+        raise UserError("--model=autoencoder: a sweep compares accuracies; take a classifier")
+    share = base.holdout or DEFAULT_SHARE
+    base = dataclasses.replace(base, holdout=0.0)
+    settings = combinations(axes)
+    for setting in settings:
+        configure(base, setting)  # A wrong value shows before anything runs.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sweep = Sweep(base, axes, compared, share)
+    if FLAGS.rule == "holdout" and sweep.chooses:
+        sweep.search_then_train(settings)
+    else:
+        sweep.train(settings)
+    print(sweep.page())
+    return 1 if any(outcome.error for outcome in sweep.outcomes) else 0
+
+
+def check_compared(axes: dict[str, list[str]]) -> list[str]:
+    """--compare, those that are axes.
+
+    Raises:
+      UserError: if one is not, unless it is the default.
+    """
+    for name in FLAGS.compare:
+        if name not in axes and not FLAGS["compare"].using_default_value:
+            raise UserError(f"--compare={name}: no --grid={name}=... has it; name an axis")
+    return [name for name in axes if name in FLAGS.compare]
+
+
+class Sweep:
+    """The phases of a sweep and what came of them."""
+
+    def __init__(self, base: Config, axes: dict[str, list[str]], compared: list[str], share: float):
+        self.base, self.axes, self.compared, self.share = base, axes, compared, share
+        self.folder = Path(FLAGS.output_dir).expanduser()
+        self.searched: list[Outcome] = []
+        self.final: list[Outcome] = []
+        self.chosen: dict[str, Candidate] = {}
+
+    @property
+    def chooses(self) -> bool:
+        """Whether any axis is not merely compared."""
+        return len(self.compared) < len(self.axes)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Of all runs."""
+        return [*self.searched, *self.final]
+
+    def search_then_train(self, settings: Sequence[Setting]) -> None:
+        """Train all on a part of the training videos, then the best on all of them."""
+        self.searched = self._run("search", settings, FLAGS.search_seeds, holdout=self.share)
+        self._choose(self.searched)
+        self._write()
+        # The best is tested at its end alone: no curve of test accuracies to choose from.
+        best = [candidate.setting for candidate in self.chosen.values()]
+        self.final = self._run("final", best, FLAGS.seeds, evaluate_every=0)
+        self._write()
+
+    def train(self, settings: Sequence[Setting]) -> None:
+        """Train all on all training videos; choose among them if there is anything to choose."""
+        self.final = self._run("final", settings, FLAGS.seeds)
+        if self.chooses:
+            self._choose(self.final)
+        self._write()
+
+    def _choose(self, outcomes: Sequence[Outcome]) -> None:
+        found = choice.candidates(outcomes)
+        self.chosen = choice.choose(found, self.compared, FLAGS.rule)
+
+    def _run(
+        self, phase: str, settings: Sequence[Setting], seeds: int, **changes: Any
+    ) -> list[Outcome]:
+        jobs = []
+        for setting in settings:
+            for seed in range(self.base.seed, self.base.seed + seeds):
+                workdir = self.folder / phase / f"{words(setting)},seed={seed}"
+                chosen = configure(self.base, setting, seed=seed, **changes)
+                jobs.append(Job(setting, chosen, workdir))
+        bar = progress.bar(phase, len(jobs), "run")
+        return run(jobs, bar, FLAGS.parallel, FLAGS.gpus)
+
+    def page(self) -> str:
+        """Everything in Markdown."""
+        parts = ["# Sweep", f"`{cli.typed()}`"]
+        if self.chooses:
+            parts.append(f"The best has {choice.RULES[FLAGS.rule].format(share=self.share)}")
+        if self.searched:
+            found = choice.candidates(self.searched)
+            parts += ["## Search", table(found, VALIDATION)]
+        for group, best in self.chosen.items():
+            parts.append(f"Best{f' of {group}' if group else ''}: {words(best.setting)}")
+        if self.final:
+            found = choice.candidates(self.final)
+            parts += ["## All training videos", table(found, TEST)]
+        failed = [outcome for outcome in self.outcomes if outcome.error]
+        if failed:
+            parts += ["## Failed", "\n".join(f"- {o.job.workdir.name}: {o.error}" for o in failed)]
+        return "\n\n".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything for sweep.json: settings, folders, results; or what went wrong."""
+
+        def plain(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "setting": outcome.job.setting,
+                    "seed": outcome.job.config.seed,
+                    "workdir": str(outcome.job.workdir.relative_to(self.folder)),
+                    "error": outcome.error,
+                    "results": outcome.results,
+                }
+                for outcome in outcomes
+            ]
+
+        return {
+            "command": cli.typed(),
+            "rule": FLAGS.rule,
+            "holdout": self.share,
+            "search": plain(self.searched),
+            "chosen": {group: best.setting for group, best in self.chosen.items()},
+            "final": plain(self.final),
+        }
+
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.folder / "sweep.json", json.dumps(self.as_dict(), indent=2) + "\n")
+        write_whole(self.folder / "sweep.md", self.page() + "\n")
+
+
+def table(found: Sequence[Candidate], figures: Mapping[str, str]) -> str:
+    """A Markdown row for each candidate: its setting, runs, and mean ± deviation of figures.
+
+    Args:
+      figures: heading -> number of results.json; accuracies in %.
+    """
+    rows = []
+    for each in found:
+        values = {key: [run[key] for run in each.runs] for key in figures.values()}
+        numbers = [
+            spread(numbers, 1, scale=100) if key.endswith("accuracy") else spread(numbers, 3)
+            for key, numbers in values.items()
+        ]
+        rows.append([*each.setting.values(), str(len(each.runs)), *numbers])
+    return Table("", [*(found[0].setting if found else ()), "runs", *figures], rows).markdown()

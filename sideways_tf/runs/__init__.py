@@ -1,0 +1,1 @@
+"""What the command line trains: configuration, folders of runs, sweeps."""

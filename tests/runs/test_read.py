@@ -1,0 +1,101 @@
+"""Runs read back from their folders, whole, living, damaged and of another recipe."""
+
+import json
+
+import pytest
+
+from sideways_tf.errors import UserError
+from sideways_tf.report.runs import alike, read_curves, unfinished
+from sideways_tf.runs.config import Config
+from sideways_tf.runs.read import find_runs, read_run
+from tests.report.made_runs import make_run
+
+SMALL = Config(frames=16, drop_epochs=(3,), allow_missing_videos=True)
+
+
+def events(path, part="train"):
+    return next((path / part).glob("events*"))
+
+
+def test_a_run_is_read_back_whole(tmp_path):
+    run = read_run(make_run(tmp_path / "a", SMALL, accuracy=0.25, diagnosed=True))
+    assert run.config == SMALL
+    assert run.results["test_video_accuracy"] == 0.25
+    curves = read_curves(run, ["train/", "test/"])
+    modules = [f"module_{i}" for i in (1, 2, 3)]
+    expected = [
+        "train/loss", "train/accuracy", "train/learning_rate", "train/steps_per_second",
+        *(f"train/{what}/{module}" for what in ("gradient_mean", "gradient_norm", "cosine",
+                                               "norm_ratio") for module in modules),
+        "test/video_accuracy", "test/frame_accuracy", "test/loss",
+    ]  # fmt: skip
+    assert sorted(curves) == sorted(expected)
+    assert curves["train/loss"].steps.tolist() == list(range(1, 9))
+    assert curves["train/loss"].values.tolist() == [n / 8 for n in range(1, 9)]
+    assert curves["train/gradient_mean/module_3"].values[3] == 1.5
+    assert curves["train/cosine/module_1"].values.tolist() == [0.5] * 8
+    assert (curves["test/video_accuracy"].steps, curves["test/video_accuracy"].values) == (8, 0.25)
+    assert list(read_curves(run, ["train/loss"])) == ["train/loss"]
+    assert unfinished(run, curves) is None
+
+
+def test_of_a_run_that_was_killed_and_continued_later_files_have_the_word(tmp_path):
+    make_run(tmp_path / "a", SMALL, finished=False, value=lambda n: -1.0)
+    first = events(tmp_path / "a")
+    first.rename(first.with_name("events.out.tfevents.0000000001.vm.1.0.v2"))
+    make_run(tmp_path / "a", SMALL, steps=range(5, 11))
+    curve = read_curves(read_run(tmp_path / "a"), ["train/loss"])["train/loss"]
+    assert curve.values.tolist() == [-1, -1, -1, -1, *(n / 8 for n in range(5, 11))]
+
+
+def test_a_living_run_is_read_up_to_its_last_whole_point(tmp_path):
+    path = make_run(tmp_path / "a", SMALL, finished=False)
+    file = events(path)
+    file.write_bytes(file.read_bytes()[:-7])
+    run = read_run(path)
+    curves = read_curves(run, ["train/loss", "train/gradient_norm/"])
+    assert run.results is None
+    assert curves["train/loss"].steps[-1] == 8
+    assert curves["train/gradient_norm/module_3"].steps[-1] == 7, "its last point is cut off"
+    assert unfinished(run, curves) == f"{path}: unfinished, shown up to iteration 8"
+
+
+def test_damaged_event_files_of_a_finished_run_are_named(tmp_path):
+    path = make_run(tmp_path / "a", SMALL)
+    data = bytearray(events(path).read_bytes())
+    data[len(data) // 2] ^= 255
+    events(path).write_bytes(data)
+    run = read_run(path)
+    assert "its event files end at iteration" in unfinished(run, read_curves(run, ["train/"]))
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path):
+    good = make_run(tmp_path / "good", SMALL)
+    (make_run(tmp_path / "bad1", SMALL) / "results.json").write_text('{"configuration": ')
+    (make_run(tmp_path / "bad2", SMALL) / "results.json").write_text('{"configuration": {}}')
+    (make_run(tmp_path / "bad3", SMALL, finished=False) / "flags.cfg").write_text("--framez=3\n")
+    other = make_run(tmp_path / "bad4", SMALL) / "results.json"
+    results = json.loads(other.read_text())
+    results["configuration"]["invented"] = 1
+    other.write_text(json.dumps(results))
+    runs, remarks = find_runs([tmp_path, good, tmp_path / "none"])
+    assert [run.path for run in runs] == [good], "found twice, taken once"
+    named = [remark.partition(": ")[0] for remark in remarks]
+    assert named == [*(str(tmp_path / f"bad{n}") for n in (1, 2, 3, 4)), str(tmp_path / "none")]
+    assert all("\n" not in remark for remark in remarks)
+    with pytest.raises(UserError, match="no run there"):
+        find_runs([tmp_path / "none"])
+
+
+def test_runs_of_another_recipe_are_named(tmp_path):
+    configs = [
+        Config(frames=16, seed=0), Config(frames=32), Config(frames=16, seed=1, split=2),
+        Config(frames=16, learning_rate=1.0, engine="pipelined", log_every=3),
+    ]  # fmt: skip
+    runs = [read_run(make_run(tmp_path / str(n), config)) for n, config in enumerate(configs)]
+    kept, remarks = alike(runs, {"learning_rate"})
+    assert [run.path.name for run in kept] == ["0", "2", "3"]
+    assert remarks == [f"{tmp_path / '1'}: of another recipe, left out (--frames=32, not 16)"]
+    kept, remarks = alike(runs, set())
+    assert len(remarks) == 2
+    assert alike([], set()) == ([], [])
