@@ -5,9 +5,8 @@ takes the newest activation from the module below and the newest pseudo-gradient
 above, overwrites its state, and goes on (Malinowski et al., 2020).
 """
 
-import os
-
-# TensorFlow reads this once, when it is first imported: its start-up notes are not for our users.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from sideways_tf import start
 
 __version__ = "0.1.0"
+
+start.settle()
