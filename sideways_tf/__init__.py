@@ -6,11 +6,9 @@ above, overwrites its state, and goes on (Malinowski et al., 2020).
 """
 
 import importlib
-import os
 from typing import Any
 
-# TensorFlow reads this once, when it is first imported: its start-up notes are not for our users.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from sideways_tf import start
 
 __version__ = "0.1.0"
 __all__ = ["SidewaysModel", "UserError", "split"]
@@ -20,6 +18,9 @@ _HOMES = {
     "UserError": "sideways_tf.errors",
     "split": "sideways_tf.modules.split",
 }
+
+
+start.settle()
 
 
 def __getattr__(name: str) -> Any:

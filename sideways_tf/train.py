@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 FLAGS = flags.FlagValues()
 define_flags(FLAGS)
 
-PACKAGES = ("tensorflow", "tensorflow-addons", "tensorflow-datasets", "numpy", "opencv-python")
+PACKAGES = {
+    "tensorflow", "tf_keras", "tensorflow-addons", "tensorflow-datasets", "numpy", "opencv-python"
+}  # fmt: skip
 
 
 def main() -> int:
@@ -117,7 +119,7 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
         "versions": {
             "sideways_tf": __version__,
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **{d.name: d.version for d in importlib.metadata.distributions() if d.name in PACKAGES},
         },
         "machine": f"{platform.machine()}, {platform.system()}",
     }

@@ -12,7 +12,6 @@ JPEG_QUALITY = 95
 
 
 # Unreadable videos are reported by name and reason; the decoder's own remarks name neither.
-cv2.setLogLevel(2)
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
