@@ -20,8 +20,8 @@ from sideways_tf.data.cater import Cater
 from sideways_tf.data.dataset import VideoDataset
 from sideways_tf.data.folder import Folder, FramesOnly
 from sideways_tf.data.hmdb51 import Hmdb51
-from sideways_tf.data.moving_objects import MovingObjects
-from sideways_tf.data.moving_shapes import MovingShapes
+from sideways_tf.data.synthetic.moving_objects import MovingObjects
+from sideways_tf.data.synthetic.moving_shapes import MovingShapes
 from sideways_tf.data.ucf101 import Ucf101
 from sideways_tf.data.video_builder import SHORTER_SIDE, VideoBuilder, VideoConfig
 from sideways_tf.errors import UserError
