@@ -65,14 +65,10 @@ def main() -> None:
 
 def train_batches(chosen: Config, dataset, epoch: int):  # type: ignore[no-untyped-def]
     """The batches that training takes."""
+    from sideways_tf.training import run
+
     return dataset.train_batches(
-        seed=chosen.seed,
-        epoch=epoch,
-        batch_size=chosen.batch_size,
-        frames=chosen.frames,
-        size=chosen.size,
-        stride=chosen.stride,
-        padding=chosen.padding,
+        run.clip(chosen), seed=chosen.seed, epoch=epoch, batch_size=chosen.batch_size
     )
 
 
@@ -80,15 +76,17 @@ def sampled_jpegs(chosen: Config, dataset, num_batches: int) -> list[np.ndarray]
     """JPEG strings [K] of clips as long and as many as the pipeline's."""
     from sideways_tf.data import pipeline
     from sideways_tf.data.records import read_record
+    from sideways_tf.training import run
 
-    spec = pipeline.ClipSpec(chosen.frames, chosen.size, chosen.stride, chosen.padding)
     records = dataset.records["train"]
     order = pipeline.epoch_order(len(records), chosen.seed, 0)[: num_batches * chosen.batch_size]
 
     def sample(*location):  # type: ignore[no-untyped-def]
         example = pipeline.parse_example(read_record(*location))
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
-        return pipeline.sample_frames(example["video"], spec, pipeline.clip_seeds(seed)[0])
+        return pipeline.sample_frames(
+            example["video"], run.clip(chosen), pipeline.clip_seeds(seed)[0]
+        )
 
     return list(records.take(order).dataset().map(sample).as_numpy_iterator())
 

@@ -38,13 +38,7 @@ def main() -> None:
         raise UserError(f"--output={_OUTPUT.value}: give a *.png in a folder that is there")
     dataset = run.load_dataset(chosen)
     batches = dataset.train_batches(
-        seed=chosen.seed,
-        epoch=_EPOCH.value,
-        batch_size=chosen.batch_size,
-        frames=chosen.frames,
-        size=chosen.size,
-        stride=chosen.stride,
-        padding=chosen.padding,
+        run.clip(chosen), seed=chosen.seed, epoch=_EPOCH.value, batch_size=chosen.batch_size
     )
     clips, labels = next(batches.as_numpy_iterator())
     names = [dataset.class_names[label] for label in labels]

@@ -57,7 +57,7 @@ def main() -> None:
     networks = {name: _network(name, config, dataset) for name, config in configs.items()}
     rows: list[list[np.ndarray]] = []
     moving: list[np.ndarray] = []
-    videos = dataset.test_videos(size=configs["bp"].size, stride=configs["bp"].stride)
+    videos = dataset.test_videos(run.clip(configs["bp"]))
     for frames, _, name in videos.take(_VIDEOS.value):
         found = {
             algorithm: pictures.shown(network, algorithm, frames, name.numpy().decode())

@@ -55,7 +55,7 @@ def main() -> None:
             config=config,
             source_dir=_source(cls, config),
             allow_missing_videos=_MISSING.value,
-            strict=_STRICT.value,
+            strict_data=_STRICT.value,
             workers=_WORKERS.value or None,
             **arguments,
         )
@@ -69,10 +69,7 @@ def main() -> None:
 def _source(cls: Any, config: Any) -> Any:
     if cls.LAYOUT and not _SOURCE.value:
         raise UserError("--source_dir is not given: name the folder with the archives or videos")
-    try:
-        return find_source(cls, _SOURCE.value, config)
-    except UserError as error:
-        raise UserError(str(error).replace("--data_dir", "--source_dir")) from error
+    return find_source(cls, _SOURCE.value, config, "source_dir")
 
 
 if __name__ == "__main__":

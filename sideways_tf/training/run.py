@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from sideways_tf.config import Config
-from sideways_tf.data import VideoDataset, open_dataset
+from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.engines import make_engine, placement
 from sideways_tf.errors import UserError
 from sideways_tf.models import SidewaysBlock, simple_cnn, vgg8
@@ -69,9 +69,14 @@ def load_dataset(config: Config) -> VideoDataset:
         split=config.split,
         resize=config.shorter_side,
         allow_missing_videos=config.allow_missing_videos,
-        strict=config.strict_data,
+        strict_data=config.strict_data,
     )
     return dataset.hold_out(config.holdout) if config.holdout else dataset
+
+
+def clip(config: Config) -> Clip:
+    """What the configuration cuts out of a video."""
+    return Clip(config.frames, config.size, config.stride, config.padding)
 
 
 def make_modules(config: Config, num_classes: int) -> list[SidewaysBlock]:
