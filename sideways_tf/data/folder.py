@@ -40,7 +40,7 @@ class Folder(VideoBuilder):
             **kwargs: as for `VideoBuilder`.
         """
         if not 0 < test_share < 1:
-            raise UserError(f"--test_share={test_share}: give a share between 0 and 1")
+            raise UserError(f"test_share={test_share}: give a share between 0 and 1")
         self._test_share = test_share
         self._split_seed = split_seed
         super().__init__(**kwargs)
@@ -114,8 +114,8 @@ class Folder(VideoBuilder):
     @classmethod
     def how_to_get(cls) -> str:
         return (
-            f"--data_dir must hold a folder for each class with videos ({cls.WHERE_TO_GET}), or "
-            "train/ and test/ with such folders; --dataset=moving_shapes needs no videos"
+            f"it must hold a folder for each class with videos ({cls.WHERE_TO_GET}), or train/ and "
+            "test/ with such folders; dataset=moving_shapes needs no videos"
         )
 
     def record_split(self, listing: Listing) -> None:

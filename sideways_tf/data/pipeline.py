@@ -1,12 +1,12 @@
 """Stored examples -> clips [K, B, H, W, 3]: read, sample, decode, crop, flip, batch."""
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from sideways_tf.data.augment import centre_window, random_flip, random_window
+from sideways_tf.data.clip import Clip
 from sideways_tf.data.records import RecordIndex, read_record
 from sideways_tf.data.sampling import clip_indices, clip_start
 
@@ -17,16 +17,6 @@ PARALLEL_CALLS = 2 * len(os.sched_getaffinity(0))
 
 Example = dict[str, tf.Tensor]
 """`video`: JPEG strings [N]; `label`: int64 []; `name`: string []."""
-
-
-@dataclass(frozen=True)
-class ClipSpec:
-    """How a clip is cut out of a video: K frames, crop size in pixels, stride, padding."""
-
-    frames: int
-    size: int
-    stride: int = 1
-    padding: str = "torus"
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
@@ -71,25 +61,25 @@ def decode_frames(jpegs: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
     )
 
 
-def sample_frames(video: tf.Tensor, spec: ClipSpec, seed: tf.Tensor) -> tf.Tensor:
+def sample_frames(video: tf.Tensor, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
     """Phase *sample*: JPEG strings [N] of a video -> those of a clip, [K]."""
     num_frames = tf.size(video)
-    start = clip_start(num_frames, spec.frames * spec.stride, seed)
-    return tf.gather(video, clip_indices(num_frames, start, spec.frames, spec.stride, spec.padding))
+    start = clip_start(num_frames, clip.frames * clip.stride, seed)
+    return tf.gather(video, clip_indices(num_frames, start, clip.frames, clip.stride, clip.padding))
 
 
-def make_clip(example: Example, spec: ClipSpec, seed: tf.Tensor) -> tf.Tensor:
+def make_clip(example: Example, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
     """Phases *sample* to *flip* of one example: uint8 [K, size, size, 3]."""
     start_seed, crop_seed, flip_seed = clip_seeds(seed)
-    jpegs = sample_frames(example["video"], spec, start_seed)
+    jpegs = sample_frames(example["video"], clip, start_seed)
     height, width = _frame_size(jpegs)
-    window = random_window(height, width, spec.size, crop_seed)
-    return random_flip(decode_frames(jpegs, window, spec.size), flip_seed)
+    window = random_window(height, width, clip.size, crop_seed)
+    return random_flip(decode_frames(jpegs, window, clip.size), flip_seed)
 
 
 def train_batches(
     records: RecordIndex,
-    spec: ClipSpec,
+    clip: Clip,
     *,
     seed: int,
     epoch: int,
@@ -105,7 +95,7 @@ def train_batches(
     def example_clip(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = parse_example(read_record(*location))
         seeds = draw_seed(seed, epoch, example["name"])
-        return make_clip(example, spec, seeds), tf.cast(example["label"], tf.int32)
+        return make_clip(example, clip, seeds), tf.cast(example["label"], tf.int32)
 
     def time_major(clips: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return to_unit_range(tf.transpose(clips, [1, 0, 2, 3, 4])), labels
@@ -120,7 +110,7 @@ def train_batches(
     return untuned(batches.prefetch(PREFETCHED_BATCHES))
 
 
-def whole_videos(records: RecordIndex, *, size: int, stride: int) -> tf.data.Dataset:
+def whole_videos(records: RecordIndex, clip: Clip) -> tf.data.Dataset:
     """All videos in stored order: frames float32 [N, size, size, 3] in [0, 1], label, name.
 
     The crop is the centre's; of the frames every stride-th is kept, from the first.
@@ -129,8 +119,8 @@ def whole_videos(records: RecordIndex, *, size: int, stride: int) -> tf.data.Dat
     def example_video(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         example = parse_example(read_record(*location))
         height, width = _frame_size(example["video"])
-        jpegs = example["video"][::stride]
-        frames = decode_frames(jpegs, centre_window(height, width, size), size)
+        jpegs = example["video"][:: clip.stride]
+        frames = decode_frames(jpegs, centre_window(height, width, clip.size), clip.size)
         return (
             to_unit_range(frames),
             tf.cast(example["label"], tf.int32),

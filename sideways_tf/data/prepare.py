@@ -20,8 +20,8 @@ from sideways_tf.data.cater import Cater
 from sideways_tf.data.dataset import VideoDataset
 from sideways_tf.data.folder import Folder, FramesOnly
 from sideways_tf.data.hmdb51 import Hmdb51
-from sideways_tf.data.moving_objects import MovingObjects
-from sideways_tf.data.moving_shapes import MovingShapes
+from sideways_tf.data.synthetic.moving_objects import MovingObjects
+from sideways_tf.data.synthetic.moving_shapes import MovingShapes
 from sideways_tf.data.ucf101 import Ucf101
 from sideways_tf.data.video_builder import SHORTER_SIDE, VideoBuilder, VideoConfig
 from sideways_tf.errors import UserError
@@ -41,7 +41,7 @@ def open_dataset(
     split: int = 1,
     resize: int | None = SHORTER_SIDE,
     allow_missing_videos: bool = False,
-    strict: bool = False,
+    strict_data: bool = False,
 ) -> VideoDataset:
     """Opens a data set for training and evaluation.
 
@@ -54,7 +54,7 @@ def open_dataset(
         split: number of the official split.
         resize: shorter side of the stored frames, in pixels; None keeps them as they are.
         allow_missing_videos: whether videos that the split lists name may be absent.
-        strict: whether one unreadable video is an error; else up to 5 % are left out, by name.
+        strict_data: whether one unreadable video is an error; else up to 5 % are left out, by name.
 
     Raises:
         UserError: the data set cannot be had, in one line with the remedy.
@@ -73,15 +73,15 @@ def open_dataset(
                     config=config,
                     source_dir=source_dir,
                     allow_missing_videos=allow_missing_videos,
-                    strict=strict,
+                    strict_data=strict_data,
                 )
             )
         dataset = VideoDataset(cls(data_dir=prepared, config=config))
-    if strict and dataset.failures:
+    if strict_data and dataset.failures:
         video, reason = dataset.failures[0]
         raise UserError(
-            f"--strict_data: {len(dataset.failures)} videos of {name} were left out, the first is "
-            f"{video}: {reason}; replace these files"
+            f"strict_data=True: {len(dataset.failures)} videos of {name} were left out, the first "
+            f"is {video}: {reason}; replace these files"
         )
     return dataset
 
@@ -89,7 +89,7 @@ def open_dataset(
 def find_builder(name: str) -> type[VideoBuilder]:
     """The builder of a data set by its name."""
     if name not in BUILDERS:
-        raise UserError(f"--dataset={name}: no such data set; give one of {', '.join(DATASETS)}")
+        raise UserError(f"dataset={name}: no such data set; give one of {', '.join(DATASETS)}")
     return BUILDERS[name]
 
 
@@ -114,20 +114,26 @@ def prepare(builder: VideoBuilder) -> None:
         tqdm.write(f"{builder.name}: left out {video}: {reason}", file=sys.stderr)
 
 
-def find_source(cls: type[VideoBuilder], data_dir: str | None, config: VideoConfig) -> Path | None:
-    """The root of the official layout or its archives; None for a data set that is drawn."""
+def find_source(
+    cls: type[VideoBuilder], folder: str | None, config: VideoConfig, argument: str = "data_dir"
+) -> Path | None:
+    """The root of the official layout or its archives; None for a data set that is drawn.
+
+    Raises:
+        UserError: there is none in `folder`, which the user gave as `argument`.
+    """
     if not cls.LAYOUT:
         return None
-    if not data_dir:
-        raise UserError(f"--dataset={cls.name} needs --data_dir: {cls.how_to_get()}")
-    root = Path(data_dir).expanduser()
-    for folder in cls.roots():
-        names = (folder, *cls.ARCHIVES.get(folder, ()))
+    if not folder:
+        raise UserError(f"dataset={cls.name}: {argument}=DIR is not given; {cls.how_to_get()}")
+    root = Path(folder).expanduser()
+    for part in cls.roots():
+        names = (part, *cls.ARCHIVES.get(part, ()))
         if not any((root / name).exists() for name in names):
             prepared = sorted(path.name for path in (root / cls.name).glob("split*"))
             found = f" (prepared there: {', '.join(prepared)})" if prepared else ""
             raise UserError(
-                f"--data_dir={data_dir}: neither {cls.name}/{config.name} nor "
+                f"{argument}={folder}: neither {cls.name}/{config.name} nor "
                 f"{' nor '.join(filter(None, names)) or 'the folder'} is there{found}; "
                 f"{cls.how_to_get()}"
             )

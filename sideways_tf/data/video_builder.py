@@ -74,7 +74,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         *,
         source_dir: str | os.PathLike[str] | None = None,
         allow_missing_videos: bool = False,
-        strict: bool = False,
+        strict_data: bool = False,
         workers: int | None = None,
         **kwargs: Any,
     ):
@@ -83,13 +83,13 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         Args:
             source_dir: the official unpacked layout; None takes TFDS's `manual_dir`.
             allow_missing_videos: whether videos that the lists name may be absent.
-            strict: whether a single unreadable video ends the preparation.
+            strict_data: whether a single unreadable video ends the preparation.
             workers: videos decoded at the same time; None takes all cores.
             **kwargs: `data_dir`, `config`, `version` of TFDS.
         """
         self._source_dir = None if source_dir is None else Path(source_dir)
         self._allow_missing_videos = allow_missing_videos
-        self._strict = strict
+        self._strict_data = strict_data
         self._workers = workers or len(os.sched_getaffinity(0))
         super().__init__(**kwargs)
 
@@ -202,7 +202,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             raise UserError(
                 f"{self.name}: the lists of split {self.builder_config.split} name "
                 f"{len(listing.missing)} videos that are not there, the first is "
-                f"{listing.missing[0]}; get them, or go on without by --allow_missing_videos"
+                f"{listing.missing[0]}; get them, or go on without by allow_missing_videos=True"
             )
 
     def _check_filled(self, train: list[Video], test: list[Video]) -> None:
@@ -214,10 +214,12 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 )
 
     def _check_failures(self, failures: dict[str, str], count: int) -> None:
-        if not failures or (not self._strict and len(failures) <= MAX_FAILED_SHARE * count):
+        if not failures or (not self._strict_data and len(failures) <= MAX_FAILED_SHARE * count):
             return
         name, reason = next(iter(failures.items()))
-        limit = "--strict_data allows none" if self._strict else f"over {MAX_FAILED_SHARE:.0%}"
+        limit = (
+            "strict_data=True allows none" if self._strict_data else f"over {MAX_FAILED_SHARE:.0%}"
+        )
         raise UserError(
             f"{self.name}: {len(failures)} of {count} videos cannot be used ({limit}), the first "
             f"is {name}: {reason}; replace these files"
@@ -231,11 +233,11 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             UserError: the data set has no such split.
         """
         if shorter_side is not None and shorter_side < 1:
-            raise UserError(f"--resize={shorter_side}: give the shorter side in pixels, from 1")
+            raise UserError(f"resize={shorter_side}: give the shorter side in pixels, from 1")
         splits = sorted({config.split for config in cls.BUILDER_CONFIGS})
         if split not in splits:
             known = ", ".join(map(str, splits))
-            raise UserError(f"--split={split}: {cls.name} has {known}; give one of these")
+            raise UserError(f"split={split}: {cls.name} has {known}; give one of these")
         asked = VideoConfig(split=split, shorter_side=shorter_side)
         named = {config.name: config for config in cls.BUILDER_CONFIGS}
         return named.get(asked.name, asked)
@@ -249,6 +251,6 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     def how_to_get(cls) -> str:
         """One sentence: the layout that is expected and where the data set is to be had."""
         return (
-            f"--data_dir must hold {' and '.join(cls.LAYOUT)} as the official archives unpack "
-            f"({cls.WHERE_TO_GET}); --dataset=moving_shapes needs no download"
+            f"it must hold {' and '.join(cls.LAYOUT)} as the official archives unpack "
+            f"({cls.WHERE_TO_GET}); dataset=moving_shapes needs no download"
         )

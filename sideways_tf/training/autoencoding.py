@@ -106,4 +106,4 @@ class AutoencodingLoop(Loop):
         return {"loss": f"{float(metrics.loss):.5f}"}
 
     def _videos(self) -> tf.data.Dataset:
-        return self.dataset.test_videos(size=self.config.size, stride=self.config.stride)
+        return self.dataset.test_videos(run.clip(self.config))

@@ -86,7 +86,7 @@ class Loop:
 
     def test(self) -> Any:
         """Accuracy over the whole test videos, now."""
-        videos = self.dataset.test_videos(size=self.config.size, stride=self.config.stride)
+        videos = self.dataset.test_videos(run.clip(self.config))
         modules = self.update.engine.modules
         accuracy = measure_accuracy(modules, videos, self.dataset.num_test)
         self.curves.test(self.done, accuracy)
@@ -106,9 +106,8 @@ class Loop:
         while done < self.total:
             epoch, skip = divmod(done, self.per_epoch)
             batches = self.dataset.train_batches(
-                seed=c.seed, epoch=epoch, skip=skip, batch_size=c.batch_size,
-                frames=c.frames, size=c.size, stride=c.stride, padding=c.padding,
-            )  # fmt: skip
+                run.clip(c), seed=c.seed, epoch=epoch, skip=skip, batch_size=c.batch_size
+            )
             for batch in batches.take(self.total - done):
                 yield batch
                 done += 1

@@ -32,7 +32,7 @@ def measure(config: Config, dataset: VideoDataset, modules: Sequence[SidewaysBlo
 
     Both have `videos`, `table(class_names)` and `as_dict(class_names)`.
     """
-    videos = dataset.test_videos(size=config.size, stride=config.stride)
+    videos = dataset.test_videos(run.clip(config))
     if config.autoencodes:
         return measure_reconstruction(Network(modules), config.algorithm, videos, dataset.num_test)
     return measure_accuracy(modules, videos, dataset.num_test)

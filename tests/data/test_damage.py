@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sideways_tf.data.dataset import VideoDataset
+from sideways_tf.data import Clip, VideoDataset
 from sideways_tf.data.prepare import prepare
 from sideways_tf.data.staging import Staging
 from sideways_tf.data.summary import left_out, summarise
@@ -128,7 +128,7 @@ def test_every_file_left_out_is_named_with_its_reason(tree: Path, tmp_path: Path
     usable = {f"{LABEL}/{k}.avi": n for k, (_, n) in DAMAGES.items() if isinstance(n, int)}
     frames = {
         str(name.numpy(), "utf-8"): len(pixels)
-        for pixels, _, name in VideoDataset(builder).train_videos(size=16)
+        for pixels, _, name in VideoDataset(builder).train_videos(Clip(1, size=16))
     }
     assert len(frames) == GOOD + len(usable)
     assert usable.items() <= frames.items()

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.data import pipeline
+from sideways_tf.data import Clip, pipeline
 from sideways_tf.data.video_files import encode_jpeg
 
 HEIGHT, WIDTH, SIZE, STEP = 20, 24, 16, 10
@@ -25,11 +25,11 @@ def _example(frames: int) -> pipeline.Example:
 
 
 def test_one_window_and_one_flip_for_all_frames() -> None:
-    spec = pipeline.ClipSpec(frames=5, size=SIZE, stride=2)
+    clip = Clip(frames=5, size=SIZE, stride=2)
     seen = set()
     for seed in range(40):
-        clip = pipeline.make_clip(_example(14), spec, tf.constant([seed, 1])).numpy()
-        numbers = np.rint(clip / STEP).astype(int)  # rows, columns, frames
+        pixels = pipeline.make_clip(_example(14), clip, tf.constant([seed, 1])).numpy()
+        numbers = np.rint(pixels / STEP).astype(int)  # rows, columns, frames
         top = numbers[0, 0, 0, 0]
         np.testing.assert_array_equal(
             numbers[..., 0], np.broadcast_to(top + np.arange(SIZE)[:, None], (5, SIZE, SIZE))

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from sideways_tf.data import VideoDataset, open_dataset
+from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.data.hmdb51 import Hmdb51
 from sideways_tf.data.prepare import prepare
 from sideways_tf.data.ucf101 import Ucf101
@@ -128,7 +128,9 @@ def test_a_killed_preparation_is_not_taken_for_whole(tree: Path, tmp_path: Path)
 def test_missing_videos(tree: Path, tmp_path: Path) -> None:
     (tree / "UCF-101/YoYo/v_YoYo_g04_c01.avi").unlink()
     (tree / "UCF-101/Archery/v_Archery_g17_c01.avi").unlink()
-    with pytest.raises(UserError, match="name 2 videos .* YoYo/v_YoYo_g04.*--allow_missing_videos"):
+    with pytest.raises(
+        UserError, match="name 2 videos .* YoYo/v_YoYo_g04.*allow_missing_videos=True"
+    ):
         _open(tree, tmp_path)
     assert not list(tmp_path.glob("cache/**/*.tfrecord*"))
     dataset = _open(tree, tmp_path, allow_missing_videos=True)
@@ -140,15 +142,19 @@ def test_missing_videos(tree: Path, tmp_path: Path) -> None:
 def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "Archery/v_Archery_g02_c01.avi"
     (tree / "UCF-101" / name).write_bytes(b"")
-    with pytest.raises(UserError, match=f"1 of 20 .*--strict_data.*{name}: the file is empty"):
-        _open(tree, tmp_path, strict=True)
+    with pytest.raises(
+        UserError, match=f"1 of 20 .*strict_data=True allows none.*{name}: the file is empty"
+    ):
+        _open(tree, tmp_path, strict_data=True)
     dataset = _open(tree, tmp_path)
     failures = [(name, "the file is empty")]
     assert dataset.failures == failures
     assert dataset.num_train == 13
     assert f"left out {name}: the file is empty" in capsys.readouterr().err
-    with pytest.raises(UserError, match="--strict_data"):  # also where it has been prepared
-        _open(tree, tmp_path, strict=True)
+    with pytest.raises(
+        UserError, match="^strict_data=True: 1 videos"
+    ):  # also where it has been prepared
+        _open(tree, tmp_path, strict_data=True)
     (tree / "UCF-101/YoYo/v_YoYo_g01_c01.avi").write_text("not a video")
     with pytest.raises(UserError, match="2 of 20 videos cannot be used .over 5%"):
         _open(tree, tmp_path)
@@ -159,14 +165,14 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     [
         (
             {"name": "kinetics"},
-            "--dataset=kinetics: no such.* moving_shapes, moving_objects, ucf101, hmdb51",
+            "^dataset=kinetics: no such.* moving_shapes, moving_objects, ucf101, hmdb51",
         ),
-        ({"data_dir": None}, "ucf101 needs --data_dir.*www.crcv.ucf.edu.*moving_shapes"),
+        ({"data_dir": None}, "^dataset=ucf101: data_dir=DIR.*www.crcv.ucf.edu.*moving_shapes"),
         ({"name": "hmdb51", "data_dir": None}, "hmdb51_org/.*serre-lab"),
-        ({"data_dir": "/no/such"}, "--data_dir=/no/such: neither ucf101/split1_128 nor UCF-101"),
-        ({"split": 4}, "--split=4: ucf101 has 1, 2, 3"),
-        ({"name": "moving_shapes", "split": 2}, "--split=2: moving_shapes has 1"),
-        ({"resize": 0}, "--resize=0"),
+        ({"data_dir": "/no/such"}, "^data_dir=/no/such: neither ucf101/split1_128 nor UCF-101"),
+        ({"split": 4}, "^split=4: ucf101 has 1, 2, 3"),
+        ({"name": "moving_shapes", "split": 2}, "^split=2: moving_shapes has 1"),
+        ({"resize": 0}, "^resize=0"),
     ],
 )
 def test_bad_requests(arguments: dict[str, object], message: str) -> None:
@@ -200,7 +206,7 @@ def test_hmdb51_tags_and_file_names(tmp_path: Path) -> None:
     dataset = open_dataset(
         "hmdb51", data_dir=str(tmp_path), cache_dir=str(tmp_path / "cache"), resize=16
     )
-    labels = [int(label) for _, label, _ in dataset.test_videos(size=16)]
+    labels = [int(label) for _, label, _ in dataset.test_videos(Clip(1, size=16))]
     assert sorted(labels) == [Hmdb51.CLASS_NAMES.index("pour"), Hmdb51.CLASS_NAMES.index("wave")]
 
 
@@ -308,8 +314,10 @@ def test_moving_shapes_are_the_same_each_time(tmp_path: Path) -> None:
         for name in ("a", "b")
     )
     assert (first.num_train, first.num_test, len(first.class_names)) == (320, 80, 8)
-    for ours, theirs in zip(first.test_videos(size=16), second.test_videos(size=16), strict=True):
+    for ours, theirs in zip(
+        first.test_videos(Clip(1, size=16)), second.test_videos(Clip(1, size=16)), strict=True
+    ):
         tf.debugging.assert_equal(ours[0], theirs[0])
         assert ours[2] == theirs[2]
-    labels = [int(label) for _, label, _ in first.test_videos(size=16)]
+    labels = [int(label) for _, label, _ in first.test_videos(Clip(1, size=16))]
     assert np.bincount(labels).tolist() == [10] * 8

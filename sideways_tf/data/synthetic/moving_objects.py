@@ -9,7 +9,7 @@ import numpy as np
 
 from sideways_tf.data.cater import UNLABELLED
 from sideways_tf.data.listing import Listing, Video
-from sideways_tf.data.ray_casting import SHAPES, Camera, Solid, rotation, support
+from sideways_tf.data.synthetic.ray_casting import SHAPES, Camera, Solid, rotation, support
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
 
 NUM_TRAIN = 96

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sideways_tf.data import ray_casting
 from sideways_tf.data.cater import UNLABELLED
-from sideways_tf.data.moving_objects import MovingObjects, draw_video, make_actors
-from sideways_tf.data.ray_casting import SHAPES, Camera, Solid, rotation, support
+from sideways_tf.data.synthetic import ray_casting
+from sideways_tf.data.synthetic.moving_objects import MovingObjects, draw_video, make_actors
+from sideways_tf.data.synthetic.ray_casting import SHAPES, Camera, Solid, rotation, support
 
 STRAIGHT = rotation(0.0, 0.0)
 RED = np.array([0.8, 0.1, 0.1])
