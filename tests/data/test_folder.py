@@ -130,9 +130,11 @@ def test_bad_share(tmp_path: Path, share: float) -> None:
 
 def test_no_videos(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(UserError, match="no train video .*a folder for each class"):
+    with pytest.raises(
+        UserError, match=r"no train video is there\nexpected: a folder for each class"
+    ):
         _open(tmp_path / "in", tmp_path)
-    with pytest.raises(UserError, match="^dataset=folder: data_dir=DIR is not given"):
+    with pytest.raises(UserError, match="^dataset=folder needs data_dir=DIR"):
         open_dataset("folder")
 
 
