@@ -40,9 +40,10 @@ def check_failures(
     remedy = "" if strict_data else ", or go on without them by skip_unreadable=True"
     if any("cut short" in reason for reason in failures.values()):
         remedy += ", or with what there is of those cut short by allow_short_videos=True"
+    rows = [f"{video}: {why}" for video, why in sorted(failures.items())]
     raise UserError(
         f"{name}: {len(failures)} of {count} videos cannot be used ({limit}); replace these "
-        f"files{remedy}\n{shown([f'{video}: {why}' for video, why in failures.items()], report)}"
+        f"files{remedy}\n{shown(rows, report)}"
     )
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sideways_tf.data.cater import UNLABELLED
-from sideways_tf.data.listing import VIDEO_SUFFIXES, Listing, Video, printable, read_lines, walk
+from sideways_tf.data.listing import (
+    VIDEO_SUFFIXES,
+    Listing,
+    Video,
+    is_video,
+    printable,
+    read_lines,
+    walk,
+)
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
 from sideways_tf.errors import UserError
 
@@ -86,7 +94,7 @@ class Folder(VideoBuilder):
         for path in walk(root):
             label = self.label_of(path, root)
             name = _composed(path, source_dir)
-            if path.suffix.lower() in VIDEO_SUFFIXES and label is not None:
+            if is_video(path) and label is not None:
                 videos.append(Video(name, label, path))
             else:
                 ignored.append(name)

@@ -82,6 +82,11 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
+def is_video(path: Path) -> bool:
+    """Whether a file is one by its name."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not is_hidden(path)
+
+
 def walk(root: Path) -> Iterator[Path]:
     """All files below `root` in order, through links to folders, without what is hidden.
 

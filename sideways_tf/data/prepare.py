@@ -23,7 +23,7 @@ from sideways_tf.data.checks import check_failures
 from sideways_tf.data.dataset import VideoDataset
 from sideways_tf.data.folder import Folder, FramesOnly
 from sideways_tf.data.hmdb51 import Hmdb51
-from sideways_tf.data.listing import walk
+from sideways_tf.data.listing import is_video, walk
 from sideways_tf.data.summary import report_path, tell
 from sideways_tf.data.synthetic.moving_objects import MovingObjects
 from sideways_tf.data.synthetic.moving_shapes import MovingShapes
@@ -150,12 +150,13 @@ def find_source(
     if not root.is_dir():
         what = "a file, not a folder" if root.exists() else "no such folder"
         raise UserError(f"{argument}={folder}: {what}\n{cls.layout()}")
+    prepared = sorted(path.name for path in (root / cls.name).glob("split*"))
     for part in cls.roots():
         names = (part, *cls.ARCHIVES.get(part, ()))
-        if not any((root / name).exists() for name in names):
-            prepared = sorted(path.name for path in (root / cls.name).glob("split*"))
-            if prepared:
-                raise UserError(_other_size(cls, folder, config, prepared))
+        there = any((root / name).exists() for name in names)
+        if prepared and (not there or not (part or any(map(is_video, walk(root))))):
+            raise UserError(_other_size(cls, folder, config, prepared))
+        if not there:
             raise UserError(
                 f"{argument}={folder}: neither {cls.name}/{config.name} nor {' nor '.join(names)} "
                 f"is there\n{cls.layout()}"

@@ -78,7 +78,7 @@ class VideoFile:
         except UnicodeEncodeError as error:
             raise VideoError("its name is not UTF-8; rename it") from error
         if stated > size:
-            self._note_cut(f"it holds {size} of {stated} bytes")
+            self._note_cut(f"it holds {size} of {stated} bytes or more")
         self.header = read_header(path)
 
     def frames(self, rate: float | None = None) -> Iterator[np.ndarray]:
