@@ -9,8 +9,9 @@ from typing import Any
 
 from sideways_tf.bench.job import Job
 from sideways_tf.engines import schedule
-from sideways_tf.plan import balance, devices as placement
 from sideways_tf.errors import UserError
+from sideways_tf.plan import balance
+from sideways_tf.plan import devices as placement
 
 Modules = Sequence[dict[str, Any]]
 
