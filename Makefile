@@ -1,5 +1,7 @@
 PYTHON ?=
-RUN := .venv/bin/python -m
+STACK ?=
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
 
 .PHONY: help setup demo test format
 
@@ -8,10 +10,11 @@ help:
 	@echo 'make test     format, lint, types and tests: everything a change must pass'
 	@echo 'make format   rewrite the code in the agreed format'
 	@echo 'make setup    only make .venv (the others do so themselves)'
-	@echo 'Needs Python 3.10 or 3.11; to name one: make demo PYTHON=python3.11'
+	@echo 'Python 3.10 or 3.11 gets TensorFlow 2.15, the stack of the card; 3.12 or 3.13 gets 2.21, the'
+	@echo 'current one. To choose: make demo STACK=current PYTHON=python3.11'
 
 setup:
-	@tools/setup_venv.sh '$(PYTHON)'
+	@VENV='$(VENV)' STACK='$(STACK)' tools/setup_venv.sh '$(PYTHON)'
 
 demo: setup
 	@$(RUN) sideways_tf.train --flagfile=configs/moving_shapes.cfg

@@ -5,9 +5,30 @@ takes the newest activation from the module below and the newest pseudo-gradient
 above, overwrites its state, and goes on (Malinowski et al., 2020).
 """
 
-import os
+import importlib
+from typing import Any
 
-# TensorFlow reads this once, when it is first imported: its start-up notes are not for our users.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from sideways_tf import start
 
 __version__ = "0.1.0"
+__all__ = ["SidewaysModel", "UserError", "split"]
+
+_HOMES = {
+    "SidewaysModel": "sideways_tf.model",
+    "UserError": "sideways_tf.errors",
+    "split": "sideways_tf.modules.split",
+}
+
+
+start.settle()
+
+
+def __getattr__(name: str) -> Any:
+    """TensorFlow takes seconds to import: a public name brings it when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when tensorflow is imported
+import sideways_tf  # noqa: F401 - before TensorFlow: it says which Keras
+
+# isort: split
 
 import pytest
 import tensorflow as tf

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sideways_tf.bench.job import ENGINE_WORDS, Job
+from sideways_tf.bench.timeline import Event
 from sideways_tf.engines import schedule
-from sideways_tf.engines.timeline import Event
 
 # At most so many update cycles are drawn; more would blur.
 CYCLES = 3

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sideways_tf.bench.job import Job
-from sideways_tf.engines import balance, placement, schedule
+from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
+from sideways_tf.plan import balance
+from sideways_tf.plan import devices as placement
 
 Modules = Sequence[dict[str, Any]]
 

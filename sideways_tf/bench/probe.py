@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.engines.timeline import Event, Timeline
-from sideways_tf.models.step import current_step
+from sideways_tf.bench.timeline import Event, Timeline
+from sideways_tf.modules.step import current_step
 
 
 class ProbedLayer(tf.keras.layers.Layer):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sideways_tf.bench.job import Job
 from sideways_tf.bench.plan import Modules, costs_of, device_seconds, predicted_seconds
-from sideways_tf.engines import balance
+from sideways_tf.plan import balance
 
 Row = dict[str, Any]
 

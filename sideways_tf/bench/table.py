@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sideways_tf.bench.job import ENGINE_WORDS, KIND_WORDS
 from sideways_tf.bench.rows import Row, find
-from sideways_tf.engines import balance
+from sideways_tf.plan import balance
 from sideways_tf.report.table import Table
 
 MODEL_WORDS = {"simple_cnn": "Simple-CNN", "vgg8": "VGG-8"}

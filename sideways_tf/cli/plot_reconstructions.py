@@ -19,7 +19,6 @@ from sideways_tf.runs import options
 if TYPE_CHECKING:
     import numpy as np
 
-    from sideways_tf.data import VideoDataset
     from sideways_tf.report.reconstruction import Network
     from sideways_tf.runs.config import Config
 
@@ -41,7 +40,7 @@ _ALGORITHMS = ("bp", "sideways")
 def main() -> None:
     """Restore both runs, run them over some test videos, draw."""
     from sideways_tf.report import reconstruction_pictures as pictures
-    from sideways_tf.training import run
+    from sideways_tf.runs import make
 
     if not FLAGS.output and not FLAGS.animation:
         raise UserError("--output and --animation are missing: name a .png, a .gif, or both")
@@ -53,12 +52,12 @@ def main() -> None:
                 f"the two runs differ in --{name} ({', '.join(values)}): name two runs on the same "
                 "frames"
             )
-    run.start_tensorflow(configs["bp"])
-    dataset = run.load_dataset(configs["bp"])
-    networks = {name: _network(name, config, dataset) for name, config in configs.items()}
+    make.start_tensorflow(configs["bp"])
+    dataset = make.load_dataset(configs["bp"])
+    networks = {name: _network(name, config) for name, config in configs.items()}
     rows: list[list[np.ndarray]] = []
     moving: list[np.ndarray] = []
-    videos = dataset.test_videos(size=configs["bp"].size, stride=configs["bp"].stride)
+    videos = dataset.test_videos(make.clip_of(configs["bp"]))
     for frames, _, name in videos.take(FLAGS.videos):
         streams = {}
         for algorithm, network in networks.items():
@@ -95,15 +94,11 @@ def _config(algorithm: str) -> Config:
     return dataclasses.replace(config, **given)
 
 
-def _network(algorithm: str, config: Config, dataset: VideoDataset) -> Network:
+def _network(algorithm: str, config: Config) -> Network:
     """The network of a run, at its newest checkpoint."""
     from sideways_tf.report.reconstruction import Network
     from sideways_tf.runs.folder import RunFolder
-    from sideways_tf.training.checkpoints import Checkpoints
-    from sideways_tf.training.task import make_update
+    from sideways_tf.runs.make import open_trained
 
-    update = make_update(config, dataset)
-    folder = RunFolder(FLAGS[algorithm].value)
-    if not Checkpoints(folder, update).restore():
-        raise UserError(f"--{algorithm}={folder.path} has no checkpoint yet: train first")
-    return Network(update.engine.modules)
+    model, _, _ = open_trained(config, RunFolder(FLAGS[algorithm].value))
+    return Network(model.run_frames, model.depth)

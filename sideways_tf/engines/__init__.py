@@ -1,56 +1,101 @@
-"""Engines: a clip and its targets in; loss, outputs and the gradient of every variable out."""
+"""Engines: a clip and its targets in; loss, outputs and the pseudo-gradients of all weights out."""
 
 from collections.abc import Callable, Sequence
 
-from sideways_tf.engines.backprop import BatchedBackprop, FrameByFrameBackprop
-from sideways_tf.engines.engine import Engine, per_frame
+from sideways_tf.engines.backprop import Blocked, FrameByFrame
+from sideways_tf.engines.batched import BatchedBackprop, TimeShiftedSideways
+from sideways_tf.engines.engine import Engine, Episode, StepEngine, per_frame
 from sideways_tf.engines.gpipe import GPipeBackprop
-from sideways_tf.engines.passes import Episode, Loss
-from sideways_tf.engines.sideways import PipelinedSideways
-from sideways_tf.engines.time_shifted import TimeShiftedSideways
+from sideways_tf.engines.passes import Loss
+from sideways_tf.engines.sideways import Sideways
 from sideways_tf.errors import UserError
-from sideways_tf.models.block import SidewaysBlock
+from sideways_tf.modules.block import SidewaysBlock
 
 __all__ = [
+    "ENGINES",
     "BatchedBackprop",
+    "BlockedBackprop",
     "Engine",
     "Episode",
     "FrameByFrameBackprop",
     "GPipeBackprop",
+    "Loss",
     "PipelinedSideways",
+    "StepEngine",
     "TimeShiftedSideways",
     "make_engine",
     "per_frame",
 ]
 
-# (algorithm, engine) -> class. "time_shifted" computes all frames of an episode at once: for BP
-# this is plain batched backprop, with a shift of nothing.
-ENGINES: dict[tuple[str, str], Callable[..., Engine]] = {
-    ("sideways", "pipelined"): PipelinedSideways,
-    ("sideways", "time_shifted"): TimeShiftedSideways,
-    ("bp", "pipelined"): FrameByFrameBackprop,
-    ("bp", "time_shifted"): BatchedBackprop,
-    ("bp", "gpipe"): GPipeBackprop,
-}
+
+class PipelinedSideways(StepEngine):
+    """Sideways as the paper runs it, all modules at once."""
+
+    scheme, needs_cycle, latency = Sideways(), True, 1
+
+
+class FrameByFrameBackprop(StepEngine):
+    """The paper's BP: every frame blocks all modules for its update cycle; the clip waits."""
+
+    scheme = FrameByFrame()
+
+
+class BlockedBackprop(StepEngine):
+    """BP on a stream that does not wait: it drops the frames that come while it is blocked."""
+
+    scheme, needs_cycle, latency, computes_again = Blocked(), True, 1, True
+
+
+# algorithm -> engine -> class; the first is taken on several devices, the second on one.
+ENGINES: dict[str, dict[str, Callable[..., Engine]]] = {
+    "sideways": {"pipelined": PipelinedSideways, "time_shifted": TimeShiftedSideways},
+    "bp": {
+        "frame_by_frame": FrameByFrameBackprop, "batched": BatchedBackprop, "gpipe": GPipeBackprop
+    },
+}  # fmt: skip
+# algorithm -> class for episodes shorter than the clip (L < K), where the pipe goes on.
+STREAMS: dict[str, Callable[..., StepEngine]] = {
+    "sideways": PipelinedSideways, "bp": BlockedBackprop
+}  # fmt: skip
 
 
 def make_engine(
-    algorithm: str, modules: Sequence[SidewaysBlock], loss: Loss, engine: str = "auto"
+    algorithm: str,
+    modules: Sequence[SidewaysBlock],
+    loss: Loss,
+    engine: str = "auto",
+    *,
+    masks: str = "episode",
+    stream: bool = False,
 ) -> Engine:
     """The engine called `engine` for `algorithm`.
 
     Args:
       algorithm: "sideways" or "bp".
-      engine: "pipelined" runs every module on its own device (for BP: frame by frame, blocking);
-        "time_shifted" computes all frames at once on one device (for BP: batched); "gpipe", only
-        for BP, runs modules at once and drains the pipe; "auto" is pipelined where the modules
-        have several devices, else time-shifted.
+      engine: of Sideways "pipelined" (every module on its own device) or "time_shifted" (all frames
+        at once on one device); of BP "frame_by_frame", "batched" or "gpipe" (exact, in a pipe that
+        is drained); "auto" is the first where the modules have several devices, else the second.
+      masks: "episode" or "step"; see `Network`.
+      stream: whether updates come before the clip ends (L < K): step by step, BP drops frames.
+
+    Raises:
+      UserError: naming the engines that there are.
     """
+    if algorithm not in ENGINES:
+        raise UserError(f"algorithm={algorithm}: give one of {', '.join(ENGINES)}")
+    there = ENGINES[algorithm]
     if engine == "auto":
-        engine = "pipelined" if len({module.device for module in modules}) > 1 else "time_shifted"
-    if (algorithm, engine) not in ENGINES:
+        several = len({module.device for module in modules}) > 1
+        engine = list(there)[0 if several or stream else 1]
+    if engine not in there:
         raise UserError(
-            f"--engine={engine} computes exact gradients, --algorithm={algorithm} asks for others: "
-            "use --algorithm=bp, or --engine=pipelined"
+            f"engine={engine} is none of algorithm={algorithm}: give auto, {', '.join(there)}"
         )
-    return ENGINES[algorithm, engine](modules, loss)
+    if not stream:
+        return there[engine](modules, loss, masks)
+    if engine != list(there)[0]:
+        raise UserError(
+            f"engine={engine} computes many frames at once, between which updates cannot come: "
+            f"leave it out, or give engine={list(there)[0]}, or update_every=0"
+        )
+    return STREAMS[algorithm](modules, loss, masks)

@@ -1,141 +1,139 @@
-"""BP, the baseline (section 3.3): frame by frame, or all frames of a clip in one batch."""
+"""BP, the baseline (section 3.3), as two schemes: it waits for each frame, or the stream does not.
+
+Frame by frame, every frame of a clip blocks all modules for its update cycle of 2D - 1 steps, and
+the next frame waits. On a stream that does not wait (L < K), the frames between are dropped. D = 3:
+
+    step       1    2    3    4    5    6    7    8
+    module 3             f1b1                     f6b6
+    module 2        f1        b1             f6
+    module 1   f1                  b1   f6             (frames 2 - 5 are dropped)
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from sideways_tf.engines.apart import check_apart_in_time
-from sideways_tf.engines.engine import Engine
-from sideways_tf.engines.passes import (
-    Episode,
-    assign_moving,
-    averages,
-    backward,
-    each_on_device,
-    forward,
-    loss_and_gradient,
-    module_seeds,
-    moved,
-    moving_values,
-    open_step,
-    per_example,
-    zero_sums,
-)
+from sideways_tf.engines import schedule
+from sideways_tf.engines.network import Carried, Network, State
+from sideways_tf.engines.passes import forward, memory_after, open_step, zero_gradients
+from sideways_tf.engines.scheme import Learnt, Scheme, learn
 
 
-class FrameByFrameBackprop(Engine):
-    """The paper's BP: every frame blocks all modules for its update cycle of 2D - 1 steps.
+class FrameByFrame(Scheme):
+    """The paper's BP on a clip that waits: each step of the loop is a whole update cycle.
 
-    Each module works on its own device, but only one of them at a time. The (mean) gradients are
-    exact. This is the baseline of Table 2.
+    Each module works on its own device, but only one of them at a time. The gradients are exact.
+    This is the baseline of Table 2.
     """
 
-    def _episode(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Episode:
-        frames = clip.shape[0]
-        seeds = module_seeds(seed, self.depth)
-        sums = zero_sums(self.modules)
-        moving = [moving_values(m) for m in self.modules]
-        outputs = tf.TensorArray(self.specs[-1][1].dtype, frames)
+    def due(self, depth: int, module: int, t: tf.Tensor) -> tf.Tensor:
+        return tf.constant(True)
 
-        def one_frame(
-            tau: tf.Tensor, loss: tf.Tensor, sums: list, moving: list, outputs: Any
-        ) -> tuple:
-            value, output, gradients, moving = self._cycle(
-                clip[tau], targets[tau], tau + 1, seeds, moving
-            )
-            sums = each_on_device(self.modules, tf.add, sums, gradients)
-            return tau + 1, loss + value, sums, moving, outputs.write(tau, output)
+    def next_due(self, depth: int, t: tf.Tensor) -> tf.Tensor:
+        return t + 1
 
-        # One iteration at a time: a frame must not enter before the cycle of the last one ends.
-        zero = tf.zeros([], self.specs[-1][1].dtype)
-        _, loss, sums, moving, outputs = tf.while_loop(
-            lambda tau, *_: tau < frames,
-            one_frame,
-            (tf.constant(0), zero, sums, moving, outputs),
-            parallel_iterations=1,
-        )
-        for module, values in zip(self.modules, moving, strict=True):
-            assign_moving(module, values)
-        means = averages(self.modules, sums, [frames] * self.depth)
-        return Episode(loss / frames, outputs.stack(), means)
+    def counts(self, depth: int, steps: int) -> list[int]:
+        return [steps] * depth
 
-    def _cycle(
-        self, x: tf.Tensor, y: tf.Tensor, tau: tf.Tensor, seeds: list, moving: list
-    ) -> tuple:
-        """Eqs. 1 and 2 for frame `tau` (from 1): loss, output, gradients, moving statistics."""
-        runs, after, h = [], [], x
-        for module, seed, values in zip(self.modules, seeds, moving, strict=True):
-            step = open_step(module, tau[tf.newaxis], 1, seed, values)
+    def step(
+        self, network: Network, state: State, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
+    ) -> tuple[State, list[Learnt]]:
+        """Eqs. 1 and 2 for frame t."""
+        t, runs, h = state.t + 1, [], x
+        for module, seed, carried in zip(network.modules, seeds, state.carried, strict=True):
+            step = open_step(module, t, seed, carried.memory, network.masks)
             runs.append(forward(module, h, step))
-            after.append(moved(module, step))
             h = runs[-1].h_out
-        value, above = loss_and_gradient(self.loss, y, h, self.modules[-1].device)
-        gradients: list[list[tf.Tensor]] = []
-        for run in reversed(runs):
-            weights, above = backward(run, above, first=run is runs[0])
-            gradients.insert(0, weights)
-        return value, h, gradients, after
+        above, learnt, after = y, [], []
+        for i in range(network.depth, 0, -1):
+            found, below = learn(network, i, runs[i - 1], above)
+            learnt.insert(0, found)
+            after.insert(0, Carried(runs[i - 1].h_out, below, runs[i - 1].memory))
+            above = below[0] if below else above
+        return State(t, x, after), learnt
 
 
-class BatchedBackprop(Engine):
-    """BP over all frames of a clip at once: what one would run on a single device.
+class Blocked(Scheme):
+    """BP on a stream: one module's forward or backward pass at each step, module D's both at once.
 
-    The frames are folded into the batch axis; batch norm and dropout keep them apart, so that it
-    is the same training as frame by frame. `TimeShiftedSideways` is this engine with another
-    `link` between the modules.
+    A module's backward pass runs its forward pass again, at the activation that the module below
+    keeps: no weight below or at it has moved since.
     """
 
-    def _prepare(self) -> None:
-        check_apart_in_time(self.modules, self.specs)
+    def due(self, depth: int, module: int, t: tf.Tensor) -> tf.Tensor:
+        due = schedule.blocked_backward(module, t, depth)
+        return due & (t >= schedule.first_backward_step(module, depth))
 
-    def frames_seen(self, module: int, frames: int) -> int:
-        """How many frames module i = `module` works on."""
-        return frames
+    def next_due(self, depth: int, t: tf.Tensor) -> tf.Tensor:
+        return t + schedule.cycle_length(depth)
 
-    def gamma(self, module: int, frames: int) -> int:
-        """Over how many frames the gradients of module i = `module` are averaged."""
-        return frames
+    def counts(self, depth: int, steps: int) -> list[int]:
+        cycle = schedule.cycle_length(depth)
+        firsts = [schedule.first_backward_step(i, depth) for i in range(1, depth + 1)]
+        return [len(range(first, steps + 1, cycle)) for first in firsts]
 
-    def link(self, h: tf.Tensor, batch: int) -> tf.Tensor:
-        """From a module's output to the input of the one above, all frames folded."""
-        return h
+    def step(
+        self, network: Network, state: State, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
+    ) -> tuple[State, list[Learnt]]:
+        t = state.t + 1
+        taken = tf.where(schedule.frame_taken(t, network.depth) == t, x, state.frame)
+        inputs = [taken, *(carried.emitted for carried in state.carried[:-1])]
+        above = [*(carried.below[0] for carried in state.carried[1:]), y]
+        after, learnt = [], []
+        for i, module in enumerate(network.modules, 1):
+            with tf.device(module.device):
+                h_in, old, seed = inputs[i - 1], state.carried[i - 1], seeds[i - 1]
+                emitted, memory = self._forward(network, i, t, h_in, old, seed)
+                found, below = self._backward(network, i, t, h_in, above[i - 1], old, seed)
+            learnt.append(found)
+            after.append(Carried(emitted, below, memory))
+        return State(t, taken, after), learnt
 
-    def _episode(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Episode:
-        frames, batch = clip.shape[:2]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for module in self.modules:
-                tape.watch(module.trainable_variables)
-            outputs = self._forward(clip, module_seeds(seed, self.depth))
-            seen = self.frames_seen(self.depth, frames)
-            # The last `seen` targets: the output of frame tau appears at step tau + D - 1.
-            losses = per_example(self.loss, fold(targets[frames - seen :]), outputs)
-            loss = tf.reduce_mean(losses)
-            summed = loss * seen
-        gradients = tape.gradient(
-            summed,
-            [list(module.trainable_variables) for module in self.modules],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        means = [
-            [g / self.gamma(i, frames) for g in module] for i, module in enumerate(gradients, 1)
-        ]
-        return Episode(loss, tf.reshape(outputs, [seen, batch, *outputs.shape[1:]]), means)
+    def _forward(
+        self,
+        network: Network,
+        i: int,
+        t: tf.Tensor,
+        h_in: tf.Tensor,
+        old: Carried,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Output and memory of module i after step t."""
+        module, frame = network.modules[i - 1], schedule.frame_taken(t, network.depth)
 
-    def _forward(self, clip: tf.Tensor, seeds: list[tf.Tensor]) -> tf.Tensor:
-        """All modules over all frames: h_D [T * B, ...], moving statistics assigned."""
-        frames, batch = clip.shape[:2]
-        h = fold(clip)
-        for i, module in enumerate(self.modules, 1):
-            seen = self.frames_seen(i, frames)
-            numbers = tf.range(1, seen + 1)
-            step = open_step(module, numbers, seen, seeds[i - 1], moving_values(module))
-            h = module.forward(h if i == 1 else self.link(h, batch), step)
-            assign_moving(module, moved(module, step))
-        return h
+        def run() -> tuple[tf.Tensor, list[tf.Tensor]]:
+            step = open_step(module, frame, seed, old.memory, network.masks)
+            return module.forward(h_in, step), memory_after(module, step)
 
+        now = schedule.blocked_forward(i, t, network.depth) & (t >= i)
+        return tf.cond(now, run, lambda: (old.emitted, old.memory))
 
-def fold(clip: tf.Tensor) -> tf.Tensor:
-    """[K, B, ...] -> [K * B, ...]."""
-    return tf.reshape(clip, [clip.shape[0] * clip.shape[1], *clip.shape[2:]])
+    def _backward(
+        self,
+        network: Network,
+        i: int,
+        t: tf.Tensor,
+        h_in: tf.Tensor,
+        above: tf.Tensor,
+        old: Carried,
+        seed: tf.Tensor,
+    ) -> tuple[Learnt, list[tf.Tensor]]:
+        """What module i learns at step t, and [the gradient of its input]."""
+        module, frame = network.modules[i - 1], schedule.frame_taken(t, network.depth)
+        assert module.facts is not None
+        has_loss = i == network.depth or module.facts.adds_loss
+
+        def run() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+            # The module's memory took this frame in on the way forward: not again.
+            step = open_step(module, frame, seed, old.memory, network.masks)
+            found, below = learn(network, i, forward(module, h_in, step), above)
+            return [] if found.loss is None else [found.loss], found.pseudo_gradients, below
+
+        def idle() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+            loss = [tf.zeros([], network.loss_type)] if has_loss else []
+            return loss, zero_gradients(module), old.below
+
+        loss, weights, below = tf.cond(self.due(network.depth, i, t), run, idle)
+        return Learnt(loss[0] if loss else None, weights), below

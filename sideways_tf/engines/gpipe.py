@@ -19,19 +19,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from sideways_tf.engines.engine import Engine
+from sideways_tf.engines.engine import Engine, Episode, check_repeatable
+from sideways_tf.engines.network import Network
 from sideways_tf.engines.passes import (
-    Episode,
-    assign_moving,
-    backward,
     forward,
-    loss_and_gradient,
+    mean_with_penalty,
+    memory_after,
     module_seeds,
-    moved,
-    moving_values,
     open_step,
+    weight_penalties,
+    zero_gradients,
 )
-from sideways_tf.errors import UserError
+from sideways_tf.engines.scheme import learn
 
 
 class GPipeBackprop(Engine):
@@ -41,132 +40,120 @@ class GPipeBackprop(Engine):
     """
 
     def _prepare(self) -> None:
-        for number, module in enumerate(self.modules, 1):
-            if module.own_state:
-                raise UserError(
-                    f"module {number} ({module.layer.name}) assigns state of its own "
-                    f"({module.own_state[0].name}) as it trains, and --engine=gpipe runs its "
-                    "forward pass twice: use --engine=pipelined"
-                )
+        check_repeatable(self.modules, "gpipe")
 
-    def _episode(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Episode:
-        frames = clip.shape[0]
-        seeds = module_seeds(seed, self.depth)
-        inputs, outputs, moving = self._all_forward(clip, seeds)
-        for module, values in zip(self.modules, moving, strict=True):
-            assign_moving(module, values)
-        loss, sums = self._all_backward(clip, targets, inputs, seeds)
-        means = [[g / frames for g in module] for module in sums]
-        return Episode(loss / frames, outputs.stack(), means)
+    def compute(
+        self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[Episode, list[list[tf.Tensor]]]:
+        frames, drain = clip.shape[0], _Drain(self.network, clip, module_seeds(seed, self.depth))
+        inputs, outputs, memories = drain.forward()
+        losses, sums = drain.backward(targets, inputs)
+        pairs = zip(self.modules, sums, strict=True)
+        means = [mean_with_penalty(m, total, frames) for m, total in pairs]
+        loss = tf.add_n(losses) / frames + weight_penalties(self.modules, self.network.loss_type)
+        return Episode(loss, outputs.stack(), means), memories
 
-    def _all_forward(
-        self, clip: tf.Tensor, seeds: list[tf.Tensor]
-    ) -> tuple[list[tf.TensorArray], tf.TensorArray, list[list[tf.Tensor]]]:
-        """Inputs h_1 .. h_{D-1} of the modules above the first, outputs h_D, moving statistics."""
-        frames, depth = clip.shape[0], self.depth
 
-        def tick(n: tf.Tensor, pipe: Any, kept: Any, moving: Any) -> tuple:
-            below, after = [], []
-            # kept[i] holds what module i + 1 emitted at this tick: input of module i + 2, or h_D.
-            for i, module in enumerate(self.modules):
+class _Drain:
+    """The two halves of one episode. Modules are counted from 0, ticks and frames from 1."""
+
+    def __init__(self, network: Network, clip: tf.Tensor, seeds: list[tf.Tensor]):
+        self.network, self.clip, self.seeds = network, clip, seeds
+        self.frames = clip.shape[0]
+        batch = clip.shape[1] if clip.shape[1] is not None else tf.shape(clip)[1]
+        self.empty = network.empty(batch).carried
+
+    def forward(self) -> tuple[list[tf.TensorArray], tf.TensorArray, list[list[tf.Tensor]]]:
+        """Inputs h_1 .. h_{D-1} of the modules above the first, outputs h_D, memories."""
+        modules = self.network.modules
+
+        def tick(n: tf.Tensor, pipe: Any, kept: Any, memories: Any) -> tuple:
+            emitted, after = [], []
+            # kept[i] holds what module i emitted at this tick: the input of module i + 1, or h_D.
+            for i, module in enumerate(modules):
                 with tf.device(module.device):
                     tau = n - i
-                    h, values = tf.cond(
-                        (tau >= 1) & (tau <= frames),
-                        lambda i=i, tau=tau: self._forward(
-                            i, clip[tau - 1] if i == 0 else pipe[i - 1], tau, seeds, moving
+                    h, memory = tf.cond(
+                        self._there(tau),
+                        lambda i=i, tau=tau: self._pass(
+                            i, self.clip[tau - 1] if i == 0 else pipe[i - 1], tau, memories[i]
                         ),
                         # An idle module's place in the pipe stands still, so that the writes
                         # below need no condition: they write a frame twice, or too early.
-                        lambda i=i: (pipe[i], moving[i]),
+                        lambda i=i: (pipe[i], memories[i]),
                     )
-                    place = tf.clip_by_value(tau - 1, 0, frames - 1)
+                    place = tf.clip_by_value(tau - 1, 0, self.frames - 1)
                     kept = [*kept[:i], kept[i].write(place, h), *kept[i + 1 :]]
-                below.append(h)
-                after.append(values)
-            return n + 1, below, kept, after
+                emitted.append(h)
+                after.append(memory)
+            return n + 1, emitted, kept, after
 
-        pipe, kept = [], []
-        for module, (_, h_out) in zip(self.modules, self.specs, strict=True):
+        kept = []
+        for module, carried in zip(modules, self.empty, strict=True):
             with tf.device(module.device):
-                pipe.append(tf.zeros([clip.shape[1], *h_out.shape[1:]], h_out.dtype))
-                kept.append(tf.TensorArray(h_out.dtype, frames, element_shape=pipe[-1].shape))
-        moving = [moving_values(module) for module in self.modules]
-        _, _, kept, moving = self._ticks(frames + depth - 1, tick, (pipe, kept, moving))
-        return kept[:-1], kept[-1], moving
+                h = carried.emitted
+                kept.append(tf.TensorArray(h.dtype, self.frames, element_shape=h.shape))
+        pipe, memories = [c.emitted for c in self.empty], [c.memory for c in self.empty]
+        _, _, kept, memories = self._ticks(tick, (pipe, kept, memories))
+        return kept[:-1], kept[-1], memories
 
-    def _forward(
-        self, i: int, h_in: tf.Tensor, tau: tf.Tensor, seeds: Any, moving: Any
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Output and moving statistics of module i + 1 at frame `tau` (from 1)."""
-        step = open_step(self.modules[i], [tau], 1, seeds[i], moving[i])
-        run = forward(self.modules[i], h_in, step)
-        return run.h_out, moved(self.modules[i], step)
+    def _pass(self, i: int, h_in: tf.Tensor, tau: tf.Tensor, memory: Any) -> tuple:
+        """Output and memory of module i after frame `tau`."""
+        module = self.network.modules[i]
+        step = open_step(module, tau, self.seeds[i], memory, self.network.masks)
+        return module.forward(h_in, step), memory_after(module, step)
 
-    def _all_backward(
-        self,
-        clip: tf.Tensor,
-        targets: tf.Tensor,
-        inputs: list[tf.TensorArray],
-        seeds: list[tf.Tensor],
-    ) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
-        """Summed loss, and for each module its summed gradients."""
-        frames, depth = clip.shape[0], self.depth
+    def backward(
+        self, targets: tf.Tensor, inputs: list[tf.TensorArray]
+    ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]]]:
+        """Summed losses of the modules that have any; for each module its summed gradients."""
+        network, depth = self.network, self.network.depth
 
-        def tick(n: tf.Tensor, pipe: Any, loss: Any, sums: Any) -> tuple:
-            above, emitted, added = [*pipe, None], [], []
-            for i, module in enumerate(self.modules):
+        def tick(n: tf.Tensor, pipe: Any, losses: Any, sums: Any) -> tuple:
+            above, emitted, values, added = [*pipe, None], [], [], []
+            for i, module in enumerate(network.modules):
                 with tf.device(module.device):
-                    tau = frames + depth - i - n
+                    tau = self.frames + depth - i - n
 
                     def run(i: int = i, tau: tf.Tensor = tau) -> tuple:
-                        h_in = clip[tau - 1] if i == 0 else inputs[i - 1].read(tau - 1)
-                        return self._backward(i, h_in, targets, above[i], tau, seeds, loss, sums[i])
+                        h_in = self.clip[tau - 1] if i == 0 else inputs[i - 1].read(tau - 1)
+                        gradient = targets[tau - 1] if i == depth - 1 else above[i]
+                        return self._back(i, h_in, gradient, tau, losses[i], sums[i])
 
                     def idle(i: int = i) -> tuple:
-                        return sums[i], [] if i == 0 else [pipe[i - 1]], loss
+                        return losses[i], sums[i], [] if i == 0 else [pipe[i - 1]]
 
-                    new, below, value = tf.cond((tau >= 1) & (tau <= frames), run, idle)
-                added.append(new)
+                    loss, total, below = tf.cond(self._there(tau), run, idle)
+                values.append(loss)
+                added.append(total)
                 emitted += below
-            return n + 1, emitted, value, added
+            return n + 1, emitted, values, added
 
-        pipe, sums = [], []
-        for i, (module, (h_in, _)) in enumerate(zip(self.modules, self.specs, strict=True)):
-            with tf.device(module.device):
-                sums.append([tf.zeros_like(v) for v in module.trainable_variables])
-                if i > 0:
-                    pipe.append(tf.zeros([clip.shape[1], *h_in.shape[1:]], h_in.dtype))
-        loss = tf.zeros([], self.specs[-1][1].dtype)
-        _, _, loss, sums = self._ticks(frames + depth - 1, tick, (pipe, loss, sums))
-        return loss, sums
+        pipe = [below for carried in self.empty for below in carried.below]
+        sums = [zero_gradients(module) for module in network.modules]
+        zero = tf.zeros([], network.loss_type)
+        losses = [[zero] if has else [] for has in network.has_loss]
+        _, _, losses, sums = self._ticks(tick, (pipe, losses, sums))
+        return [loss for each in losses for loss in each], sums
 
-    def _backward(
-        self,
-        i: int,
-        h_in: tf.Tensor,
-        targets: tf.Tensor,
-        above: tf.Tensor | None,
-        tau: tf.Tensor,
-        seeds: list[tf.Tensor],
-        loss: tf.Tensor,
-        sums: list[tf.Tensor],
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
-        """Module i + 1 again at frame `tau`, and back: sums, [gradient of its input], loss."""
-        module = self.modules[i]
-        # The moving statistics took this frame in on the way forward.
-        step = open_step(module, [tau], 1, seeds[i], moving_values(module), real=False)
-        run = forward(module, h_in, step)
-        if i == self.depth - 1:
-            value, above = loss_and_gradient(self.loss, targets[tau - 1], run.h_out, module.device)
-            loss = loss + value
-        weights, below = backward(run, above, first=i == 0)
-        added = [total + g for total, g in zip(sums, weights, strict=True)]
-        return added, [] if below is None else [below], loss
+    def _back(
+        self, i: int, h_in: tf.Tensor, above: tf.Tensor, tau: tf.Tensor, losses: Any, sums: Any
+    ) -> tuple:
+        """Module i again at frame `tau`, and back: its loss, sums, [gradient of its input]."""
+        module, memory = self.network.modules[i], self.empty[i].memory
+        # The module's memory took this frame in on the way forward: not again.
+        step = open_step(module, tau, self.seeds[i], memory, self.network.masks)
+        found, below = learn(self.network, i + 1, forward(module, h_in, step), above)
+        losses = [loss + found.loss for loss in losses]
+        return losses, [a + g for a, g in zip(sums, found.pseudo_gradients, strict=True)], below
 
-    @staticmethod
-    def _ticks(count: int, body: Any, state: tuple) -> tuple:
-        """Run `body` at ticks n = 1 .. `count`: (n, *state) -> (n + 1, *state)."""
+    def _there(self, tau: tf.Tensor) -> tf.Tensor:
+        """Whether there is a frame `tau`."""
+        return (tau >= 1) & (tau <= self.frames)
+
+    def _ticks(self, body: Any, state: tuple) -> tuple:
+        """Run `body` at ticks n = 1 .. K + D - 1: (n, *state) -> (n + 1, *state)."""
+        count = self.frames + self.network.depth - 1
         return tf.while_loop(
             lambda n, *_: n <= count, body, (tf.constant(1), *state), maximum_iterations=count
         )

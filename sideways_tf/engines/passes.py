@@ -8,36 +8,46 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.models.block import SidewaysBlock
-from sideways_tf.models.step import Step
+from sideways_tf.modules.block import SidewaysBlock
+from sideways_tf.modules.step import Step
 
-# (targets [N, ...], outputs [N, ...]) -> losses [N, ...], one or more numbers for each example.
+# (targets [B, ...], outputs [B, ...]) -> losses [B, ...], one or more numbers for each example.
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-class Episode(NamedTuple):
-    """What an engine returns for one clip.
+class Pass(NamedTuple):
+    """A forward pass that can be run backward: h_out = H_i(h_in).
 
     Attributes:
-      loss: float [], mean over the frames that got a loss.
-      outputs: float [T, B, ...], h_D of those frames, in order. BP: T = K; Sideways:
-        T = K - D + 1.
-      gradients: for each module, for each of its trainable variables, in their order: the mean
-        over the frames (BP) or over the gamma_i steps (Sideways: pseudo-gradients, eq. 5).
+      memory: what the module remembers after it.
+      penalty: [], what the layer itself has added to the loss; None if it never does.
     """
-
-    loss: tf.Tensor
-    outputs: tf.Tensor
-    gradients: list[list[tf.Tensor]]
-
-
-class Pass(NamedTuple):
-    """A forward pass that can be run backward: h_out = H_i(h_in)."""
 
     module: SidewaysBlock
     tape: tf.GradientTape
     h_in: tf.Tensor
     h_out: tf.Tensor
+    memory: list[tf.Tensor]
+    penalty: tf.Tensor | None
+
+
+def open_step(
+    module: SidewaysBlock,
+    frame: tf.Tensor | int,
+    seed: tf.Tensor,
+    memory: Sequence[tf.Tensor],
+    masks: str,
+) -> Step:
+    """A step of `module` on one frame, with its memory."""
+    refs = [variable.ref() for variable in module.state]
+    values = dict(zip(refs, memory, strict=True))
+    frames = tf.convert_to_tensor([frame], tf.int32)
+    return Step(1, frames, seed, values, masks=masks)
+
+
+def memory_after(module: SidewaysBlock, step: Step) -> list[tf.Tensor]:
+    """What the module remembers after `step`, in the order of its `state`."""
+    return [step.memory[variable.ref()] for variable in module.state]
 
 
 def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
@@ -47,27 +57,40 @@ def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
         if h_in.dtype.is_floating:
             tape.watch(h_in)
         h_out = module.forward(h_in, step)
-    return Pass(module, tape, h_in, h_out)
+        adds = module.facts is not None and module.facts.adds_loss
+        penalty = module.activity_penalty() if adds else None
+    return Pass(module, tape, h_in, h_out, memory_after(module, step), penalty)
 
 
-def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Eqs. 3 and 4 (eqs. 1 and 2 in BP): the products of `above` with the module's Jacobians.
 
     Args:
       run: the forward pass, at whose activation the Jacobians are taken.
-      above: float, shape of `run.h_out`: the (pseudo-)gradient from above.
+      above: shape of `run.h_out`: the (pseudo-)gradient from above.
       first: whether this is module 1, whose input needs no gradient.
 
     Returns:
-      For each trainable variable its (pseudo-)gradient; and that of the input, None in module 1.
+      For each trainable variable its (pseudo-)gradient; and [that of the input], in module 1 [].
     """
     # tape.gradient places its ops in the device scope where it is called.
     with tf.device(run.module.device):
-        sources = [list(run.module.trainable_variables), [] if first else [run.h_in]]
+        targets, directions = [run.h_out], [above]
+        if run.penalty is not None:
+            targets, directions = [*targets, run.penalty], [above, tf.ones_like(run.penalty)]
+        watched = run.h_in.dtype.is_floating and not first
+        sources = [list(run.module.trainable_variables), [run.h_in] if watched else []]
         weights, below = run.tape.gradient(
-            run.h_out, sources, above, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            targets, sources, directions, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-    return [tf.convert_to_tensor(g) for g in weights], None if first else below[0]
+        if not first and not watched:  # Whole numbers: nothing can go back through them.
+            below = [tf.zeros_like(run.h_in)]
+        return dense(weights), below
+
+
+def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:
+    """Gradients of weights, those that were read sparsely made whole."""
+    return [tf.convert_to_tensor(g) for g in gradients]
 
 
 def loss_and_gradient(
@@ -81,13 +104,13 @@ def loss_and_gradient(
     """
     with tf.device(device), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(outputs)
-        value = tf.reduce_mean(per_example(loss, targets, outputs))
+        value = step_loss(loss, targets, outputs)
     with tf.device(device):
         return value, tape.gradient(value, outputs, unconnected_gradients="zero")
 
 
-def per_example(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Losses [N, ...] of N examples.
+def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """The mean of the losses of one computation step, of type `loss_type(outputs.dtype)`, [].
 
     A Keras loss object is taken without its own reduction.
 
@@ -95,43 +118,18 @@ def per_example(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor
       UserError: if `loss` has already averaged over the examples.
     """
     function = loss.call if isinstance(loss, tf.keras.losses.Loss) else loss
-    values = function(targets, outputs)
+    values = tf.convert_to_tensor(function(targets, outputs))
     if values.shape.rank == 0:
         raise UserError(
             "the loss returns one number for the whole batch: let it return one for each example "
             "(no reduction), the engines average over examples and frames themselves"
         )
-    return values
+    return tf.cast(tf.reduce_mean(values), loss_type(outputs.dtype))
 
 
-def each_on_device(
-    modules: Sequence[SidewaysBlock],
-    function: Callable[..., tf.Tensor],
-    *values: Sequence[Sequence[tf.Tensor]],
-) -> list[list[tf.Tensor]]:
-    """`function` of the values of each variable of each module, on the module's device.
-
-    Args:
-      values: one or more of [[value for each trainable variable] for each module].
-    """
-    results = []
-    for module, *parts in zip(modules, *values, strict=True):
-        with tf.device(module.device):
-            results.append([function(*numbers) for numbers in zip(*parts, strict=True)])
-    return results
-
-
-def zero_sums(modules: Sequence[SidewaysBlock]) -> list[list[tf.Tensor]]:
-    """Zeros for each trainable variable of each module."""
-    return each_on_device(modules, tf.zeros_like, [m.trainable_variables for m in modules])
-
-
-def averages(
-    modules: Sequence[SidewaysBlock], sums: Sequence[Sequence[tf.Tensor]], counts: Sequence[int]
-) -> list[list[tf.Tensor]]:
-    """The sums of each module divided by its count."""
-    divisors = [[n] * len(module) for module, n in zip(sums, counts, strict=True)]
-    return each_on_device(modules, tf.divide, sums, divisors)
+def loss_type(outputs: tf.DType) -> tf.DType:
+    """float64 where the outputs are, else float32."""
+    return tf.float64 if outputs == tf.float64 else tf.float32
 
 
 def module_seeds(seed: tf.Tensor, depth: int) -> list[tf.Tensor]:
@@ -139,31 +137,31 @@ def module_seeds(seed: tf.Tensor, depth: int) -> list[tf.Tensor]:
     return [tf.random.experimental.stateless_fold_in(seed, i) for i in range(depth)]
 
 
-def moving_values(module: SidewaysBlock) -> list[tf.Tensor]:
-    """The present values of the module's moving statistics, in order."""
-    return [tf.convert_to_tensor(variable) for variable in module.moving_statistics]
+def mean_with_penalty(
+    module: SidewaysBlock, sums: Sequence[tf.Tensor], count: tf.Tensor | int
+) -> list[tf.Tensor]:
+    """Eq. 5: the sums of `count` steps divided by it; once, the gradient of weight regularizers."""
+    with tf.device(module.device):
+        means = [total / tf.cast(count, total.dtype) for total in sums]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(module.trainable_variables)
+            penalty = module.weight_penalty()
+        if penalty is None:
+            return means
+        extra = tape.gradient(
+            penalty, list(module.trainable_variables), unconnected_gradients="zero"
+        )
+        return [mean + tf.cast(g, mean.dtype) for mean, g in zip(means, extra, strict=True)]
 
 
-def open_step(
-    module: SidewaysBlock,
-    frames: tf.Tensor,
-    count: int,
-    seed: tf.Tensor,
-    moving: Sequence[tf.Tensor],
-    real: tf.Tensor | bool = True,
-) -> Step:
-    """A `Step` for `module`, its moving statistics at the values `moving`."""
-    refs = [variable.ref() for variable in module.moving_statistics]
-    values = dict(zip(refs, moving, strict=True))
-    return Step(count, tf.convert_to_tensor(frames), seed, tf.convert_to_tensor(real), values)
+def weight_penalties(modules: Sequence[SidewaysBlock], dtype: tf.DType) -> tf.Tensor:
+    """What the weights' regularizers add to the loss that is reported, []."""
+    found = [module.weight_penalty() for module in modules]
+    terms = [tf.cast(term, dtype) for term in found if term is not None]
+    return tf.add_n(terms) if terms else tf.zeros([], dtype)
 
 
-def moved(module: SidewaysBlock, step: Step) -> list[tf.Tensor]:
-    """The module's moving statistics after `step`, in order."""
-    return [step.moving[variable.ref()] for variable in module.moving_statistics]
-
-
-def assign_moving(module: SidewaysBlock, values: Sequence[tf.Tensor]) -> None:
-    """Write the moving statistics back, once, after the episode."""
-    for variable, value in zip(module.moving_statistics, values, strict=True):
-        variable.assign(value)
+def zero_gradients(module: SidewaysBlock) -> list[tf.Tensor]:
+    """Zeros for each trainable variable."""
+    with tf.device(module.device):
+        return [tf.zeros_like(v) for v in module.trainable_variables]

@@ -94,6 +94,9 @@ class Config:
     dropout: float = option(
         0.0, "model: rate in the hidden linear modules of vgg8, in [0, 0.99]", low=0.0, high=0.99,
         only=("model", "vgg8"))
+    dropout_mask: str = option(
+        "episode", "model: how long a mask of dropout holds: for a whole clip, so that a frozen "
+        "stream gives BP's gradients, or for one computation step", choices=("episode", "step"))
     algorithm: str = option("sideways", "model: training algorithm", choices=tuple(ENGINES))
     engine: str = option(
         "auto", "model: of sideways: pipelined, a loop of computation steps, modules on their "
@@ -155,7 +158,7 @@ class Config:
         10, "run: write TensorBoard curves every so many iterations", low=1, affects="nothing")
     diagnose_every: int = option(
         0, "run: every so many iterations write, by module, the cosine and the norm ratio between "
-        "pseudo-gradient and true gradient; such an iteration takes about three times as long; 0: "
+        "pseudo-gradient and true gradient; such an iteration takes about twice as long; 0: "
         "never", low=0, affects="nothing")
     # fmt: on
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sideways_tf.data import open_dataset
+from sideways_tf.data import Clip, open_dataset
 from sideways_tf.data.holdout import held_out, recording
 from sideways_tf.errors import UserError
 
@@ -58,10 +58,13 @@ def test_a_data_set_with_a_share_held_out(tmp_path_factory: pytest.TempPathFacto
     def names(videos):  # type: ignore[no-untyped-def]
         return {name.numpy() for _, _, name in videos}
 
-    held, kept = names(part.test_videos(size=16)), names(part.train_videos(size=16))
+    held, kept = (
+        names(part.test_videos(Clip(1, size=16))),
+        names(part.train_videos(Clip(1, size=16))),
+    )
     assert len(held) == 64
     assert not held & kept
-    assert held | kept == names(whole.train_videos(size=16))
-    assert not held & names(whole.test_videos(size=16))
-    with pytest.raises(UserError, match=r"--holdout=0.001: moving_shapes has too few"):
+    assert held | kept == names(whole.train_videos(Clip(1, size=16)))
+    assert not held & names(whole.test_videos(Clip(1, size=16)))
+    with pytest.raises(UserError, match=r"^holdout=0.001: moving_shapes has too few"):
         whole.hold_out(0.001)

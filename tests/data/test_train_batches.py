@@ -1,17 +1,19 @@
 """What training sees: the right frames, one crop and flip a clip, repeatable, resumable."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sideways_tf.data import VideoDataset, open_dataset
+from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.errors import UserError
 from tests.data.conftest import frame_numbers, video_numbers
 
 NUM_TRAIN = 14
-CLIPS = {"batch_size": 3, "frames": 8, "size": 24}
+CLIP = {"frames": 8, "size": 24}
+DRAWS = {"seed": 7, "epoch": 0, "batch_size": 3}
 Batches = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -22,8 +24,14 @@ def dataset(ucf_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoDa
 
 
 def _epoch(dataset: VideoDataset, **changes: object) -> Batches:
-    arguments = {"seed": 7, "epoch": 0, **CLIPS, **changes}
-    return list(dataset.train_batches(**arguments).as_numpy_iterator())  # type: ignore[arg-type]
+    draws = {**DRAWS, **changes}
+    chosen = {name: draws.pop(name) for name in Clip.__dataclass_fields__ if name in changes}
+    clip = Clip(**{**CLIP, **chosen})  # type: ignore[arg-type]
+    return list(dataset.train_batches(clip, **draws).as_numpy_iterator())  # type: ignore[arg-type]
+
+
+def _arrays(videos: tf.data.Dataset) -> Any:
+    return videos.as_numpy_iterator()
 
 
 def _assert_same(got: Batches, expected: Batches) -> None:
@@ -87,7 +95,7 @@ def test_an_epoch_repeats_bit_for_bit(dataset: VideoDataset) -> None:
 def test_an_epoch_does_not_depend_on_parallelism(dataset: VideoDataset) -> None:
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
-    batches = dataset.train_batches(seed=7, epoch=0, batch_size=3, frames=8, size=24)
+    batches = dataset.train_batches(Clip(**CLIP), **DRAWS)
     serial = list(batches.with_options(options).as_numpy_iterator())
     _assert_same(serial, _epoch(dataset))
 
@@ -114,7 +122,7 @@ def test_draws_do_not_depend_on_the_place_in_the_epoch(dataset: VideoDataset) ->
 
 def test_test_videos_are_whole_and_centred(dataset: VideoDataset) -> None:
     seen = set()
-    for pixels, label, name in dataset.test_videos(size=24).as_numpy_iterator():
+    for pixels, label, name in dataset.test_videos(Clip(**CLIP)).as_numpy_iterator():
         video = int(video_numbers(pixels)[0])
         seen.add(video)
         assert pixels.shape == (6 + video, 24, 24, 3)
@@ -125,24 +133,45 @@ def test_test_videos_are_whole_and_centred(dataset: VideoDataset) -> None:
 
 
 def test_test_videos_with_stride(dataset: VideoDataset) -> None:
-    for pixels, _, _ in dataset.test_videos(size=24, stride=4).as_numpy_iterator():
+    for pixels, _, _ in dataset.test_videos(Clip(**CLIP, stride=4)).as_numpy_iterator():
         length = 6 + int(video_numbers(pixels)[0])
         np.testing.assert_array_equal(frame_numbers(pixels), np.arange(0, length, 4))
 
 
 def test_train_videos_have_the_form_of_test_videos(dataset: VideoDataset) -> None:
-    videos = list(dataset.train_videos(size=24).as_numpy_iterator())
+    videos = list(dataset.train_videos(Clip(**CLIP)).as_numpy_iterator())
     assert {int(video_numbers(pixels)[0]) for pixels, _, _ in videos} == set(range(NUM_TRAIN))
+
+
+@pytest.mark.parametrize(("length", "stride"), [(1, 1), (4, 1), (7, 2), (5, 3), (100, 1)])
+def test_pieces_make_up_the_whole_videos(dataset: VideoDataset, length: int, stride: int) -> None:
+    clip = Clip(1, 24, stride)
+    whole = {name: (pixels, label) for pixels, label, name in _arrays(dataset.test_videos(clip))}
+    parts: dict[bytes, list[np.ndarray]] = {}
+    order = []
+    for pixels, label, name, last in _arrays(dataset.test_pieces(clip, length=length)):
+        assert label == whole[name][1]
+        parts.setdefault(name, []).append(pixels)
+        count = sum(map(len, parts[name]))
+        assert 1 <= len(pixels) <= length
+        assert len(pixels) == length or last
+        assert last == (count == len(whole[name][0]))
+        order += [name] * last
+    assert order == list(whole)
+    for name, pieces in parts.items():
+        np.testing.assert_array_equal(np.concatenate(pieces), whole[name][0])
+    with pytest.raises(UserError, match="^length=0: give"):
+        dataset.test_pieces(clip, length=0)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"size": 33}, "--size=33: the smallest frames of ucf101 are 48x32"),
-        ({"batch_size": 15}, "--batch_size=15: ucf101 has 14 training videos"),
-        ({"frames": 0}, "--frames=0"),
-        ({"stride": 0}, "--stride=0"),
-        ({"padding": "mirror"}, "--padding=mirror: give one of torus, repeat_last"),
+        ({"size": 33}, "^size=33: the smallest frames of ucf101 are 48x32"),
+        ({"batch_size": 15}, "^batch_size=15: ucf101 has 14 training videos"),
+        ({"frames": 0}, "^frames=0: give"),
+        ({"stride": 0}, "^stride=0: give"),
+        ({"padding": "mirror"}, "^padding=mirror: give one of torus, repeat_last"),
     ],
 )
 def test_bad_requests(dataset: VideoDataset, changes: dict[str, object], message: str) -> None:
@@ -152,7 +181,7 @@ def test_bad_requests(dataset: VideoDataset, changes: dict[str, object], message
 
 
 def test_no_tuning_thread_that_an_epochs_end_might_wait_for(dataset: VideoDataset) -> None:
-    clips = dataset.train_batches(seed=7, epoch=0, **CLIPS)
-    videos = dataset.test_videos(size=24, stride=1)
+    clips = dataset.train_batches(Clip(**CLIP), **DRAWS)
+    videos = dataset.test_videos(Clip(**CLIP))
     assert clips.take(1).options().autotune.enabled is False
     assert videos.options().autotune.enabled is False

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 
 L = tf.keras.layers
 # Momentum 0.75: Keras rounds 1 - momentum to float32, which must not show in float64 tests.

@@ -11,7 +11,7 @@ from sideways_tf.engines import (
     TimeShiftedSideways,
 )
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from tests.engines.networks import assert_episodes_equal, random_clip, squared_error
 
 L = tf.keras.layers

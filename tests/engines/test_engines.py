@@ -18,7 +18,8 @@ from sideways_tf.engines import (
     make_engine,
     per_frame,
 )
-from sideways_tf.models import SidewaysBlock, simple_cnn
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.networks import simple_cnn
 from tests.engines import networks
 from tests.engines.networks import assert_episodes_equal, random_clip, squared_error
 from tests.engines.reference import Reference
@@ -140,7 +141,7 @@ def test_a_network_worked_by_hand(engine):
     episode = engine(scalar_modules([2.0, 3.0, 5.0]), lambda y, h: y * h)(clip, targets)
     assert float(episode.loss) == 6315750
     assert episode.outputs.numpy().ravel().tolist() == [30, 60, 120, 240]
-    gradients = [float(module[0]) for module in episode.gradients]
+    gradients = [float(module[0]) for module in episode.pseudo_gradients]
     assert gradients == [252000, pytest.approx(1684000 / 3, rel=1e-15), 1263150]
 
 
@@ -150,7 +151,7 @@ def test_bp_of_the_same_network_worked_by_hand(engine):
     clip = tf.reshape(tf.constant([1.0, 2, 4], tf.float64), [3, 1, 1])
     targets = tf.reshape(tf.constant([1.0, 10, 100], tf.float64), [3, 1, 1])
     episode = engine(scalar_modules([2.0, 3.0, 5.0]), lambda y, h: y * h)(clip, targets)
-    gradients = [float(module[0]) for module in episode.gradients]
+    gradients = [float(module[0]) for module in episode.pseudo_gradients]
     assert gradients == pytest.approx([421 * 15 / 3, 421 * 10 / 3, 421 * 6 / 3], rel=1e-15)
     assert float(episode.loss) == pytest.approx(421 * 30 / 3, rel=1e-15)
 
@@ -172,8 +173,8 @@ def test_a_frozen_stream_gives_bps_gradients(engine, norm):
     clip, targets = tf.repeat(clip, 8, axis=0), tf.repeat(targets, 8, axis=0)
     pseudo = engine(modules[0], squared_error)(clip, targets)
     true = FrameByFrameBackprop(modules[1], squared_error)(clip, targets)
-    assert_episodes_equal((pseudo.loss, pseudo.outputs[0], pseudo.gradients),
-                          (true.loss, true.outputs[0], true.gradients))  # fmt: skip
+    assert_episodes_equal((pseudo.loss, pseudo.outputs[0], pseudo.pseudo_gradients),
+                          (true.loss, true.outputs[0], true.pseudo_gradients))  # fmt: skip
 
 
 @pytest.mark.parametrize("engine", SIDEWAYS)
@@ -184,9 +185,9 @@ def test_the_last_module_is_exact_for_the_frames_it_saw(engine):
     clip, targets = random_clip([frames, 2, 3], 5)
     pseudo = engine(modules[0], squared_error)(clip, targets)
     true = FrameByFrameBackprop(modules[1], squared_error)(clip[: -depth + 1], targets[depth - 1 :])
-    for a, b in zip(pseudo.gradients[-1], true.gradients[-1], strict=True):
+    for a, b in zip(pseudo.pseudo_gradients[-1], true.pseudo_gradients[-1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
-    assert not np.allclose(pseudo.gradients[0][0], true.gradients[0][0])
+    assert not np.allclose(pseudo.pseudo_gradients[0][0], true.pseudo_gradients[0][0])
 
 
 def dropout_layers():
@@ -305,7 +306,7 @@ def test_simple_cnn_in_float32_at_full_size():
         b.layer.set_weights(a.layer.get_weights())
     left, right = (engine(clip, labels) for engine in engines)
     np.testing.assert_allclose(left.loss, right.loss, rtol=1e-6)
-    for a, b in zip(left.gradients, right.gradients, strict=True):
+    for a, b in zip(left.pseudo_gradients, right.pseudo_gradients, strict=True):
         for g, h in zip(a, b, strict=True):
             assert tf.norm(g - h) <= 1e-5 * tf.norm(h)
 

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock
-from sideways_tf.models.autoencoder import autoencoder, check_size
-from sideways_tf.models.block import build_modules
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.networks.autoencoder import autoencoder, check_size
+from sideways_tf.modules.block import build_modules
 
 
 def test_shapes_and_weights_of_the_paper():

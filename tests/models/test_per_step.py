@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.models.block import SidewaysBlock, build_modules
+from sideways_tf.modules.block import SidewaysBlock, build_modules
 from sideways_tf.models.per_step import BatchNorm, Dropout, move
-from sideways_tf.models.step import Step
+from sideways_tf.modules.step import Step
 
 L = tf.keras.layers
 

@@ -11,9 +11,10 @@ from sideways_tf.engines import (
     TimeShiftedSideways,
 )
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock, vgg8
-from sideways_tf.models.block import build_modules
-from sideways_tf.models.costs import costs
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.networks import vgg8
+from sideways_tf.modules.block import build_modules
+from sideways_tf.plan.costs import costs
 from sideways_tf.runs.config import Config
 from sideways_tf.training.run import make_layers
 from tests.engines.networks import assert_episodes_equal

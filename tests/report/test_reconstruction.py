@@ -8,7 +8,7 @@ import tensorflow as tf
 from sideways_tf.engines import schedule
 from sideways_tf.engines.stream import make_stream
 from sideways_tf.errors import UserError
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report import reconstruction_pictures as pictures
 from sideways_tf.report.reconstruction import (
     Errors,

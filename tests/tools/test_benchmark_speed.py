@@ -14,7 +14,7 @@ import pytest
 
 from sideways_tf.bench import figure, plan, rows, table
 from sideways_tf.bench.job import Job
-from sideways_tf.engines.timeline import Event
+from sideways_tf.bench.timeline import Event
 from sideways_tf.errors import UserError
 
 # Of six modules over 16 frames: forward each time, backward gamma_i = 16 - 12 + i + 1 times.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sideways_tf.training.learning_rate import WarmUpThenDrops
+from sideways_tf.learning_rate import WarmUpThenDrops
 
 
 @pytest.mark.parametrize(

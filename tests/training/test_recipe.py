@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf.engines import make_engine
-from sideways_tf.models import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import from_lines
 from sideways_tf.training import run

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf.engines import PipelinedSideways
-from sideways_tf.models import SidewaysBlock
-from sideways_tf.training.learning_rate import WarmUpThenDrops
-from sideways_tf.training.optimizers import make_optimizer
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.learning_rate import WarmUpThenDrops
+from sideways_tf.update_rules import make_optimizer
 from sideways_tf.training.update import Update, clip_by_value, module_statistics
 
 

@@ -1,0 +1,1 @@
+"""Data sets that the package draws itself, so that no download is needed."""

@@ -1,0 +1,149 @@
+"""The row of modules with its loss, and the pipe between them: what each carries step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from sideways_tf.engines.passes import Loss, loss_type
+from sideways_tf.errors import UserError
+from sideways_tf.modules.block import SidewaysBlock, build_modules
+from sideways_tf.modules.step import MASKS
+
+
+class Carried(NamedTuple):
+    """All that a module keeps from one computation step to the next.
+
+    Attributes:
+      emitted: h_i [B, ...], for the module above.
+      below: the pseudo-gradient of its input, for the module below; [] in module 1.
+      memory: values of the variables that the layer itself moves (`SidewaysBlock.state`).
+    """
+
+    emitted: tf.Tensor
+    below: list[tf.Tensor]
+    memory: list[tf.Tensor]
+
+
+class State(NamedTuple):
+    """Where the pipe stands between two computation steps.
+
+    Attributes:
+      t: int32 [], steps made since the last restart.
+      frame: [B, ...], the newest frame that was taken in.
+      carried: of each module; `carried[-1].emitted` is the output shown.
+    """
+
+    t: tf.Tensor
+    frame: tf.Tensor
+    carried: list[Carried]
+
+
+class Network:
+    """D modules in a row, and the loss of the last one's output.
+
+    Between calls its pipe rests in `tf.Variable`s, which a checkpoint keeps: the modules' buffers,
+    the newest frame and the clock. Within a call it travels as a `State`.
+
+    Args:
+      modules: H_1 .. H_D, from the one that takes the frame on.
+      loss: (targets [B, ...], outputs [B, ...]) -> losses [B, ...], not averaged over examples;
+        or a Keras loss object.
+      masks: "episode" or "step": how long a mask of dropout holds; see `modules/step.py`.
+
+    Attributes:
+      specs: of each module's input and output, once it is built.
+      place: where the pipe rests beside the modules' buffers: `clock`, int32 [], and `frame`, the
+        newest that was taken in; `tf.Variable`s, made by `make_buffers`.
+    """
+
+    def __init__(self, modules: Sequence[SidewaysBlock], loss: Loss, masks: str = "episode"):
+        if not modules:
+            raise UserError("a network needs at least one module, none was given")
+        if masks not in MASKS:
+            raise UserError(f"masks={masks}: give one of {', '.join(MASKS)}")
+        self.modules = list(modules)
+        self.loss, self.masks = loss, masks
+        self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []
+        self.place = tf.train.Checkpoint()
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return len(self.modules)
+
+    @property
+    def loss_type(self) -> tf.DType:
+        """In which losses are summed."""
+        return loss_type(self.specs[-1][1].dtype)
+
+    @property
+    def has_loss(self) -> list[bool]:
+        """Of each module, whether it gives a loss: module D, and those that add one themselves."""
+        adds = [module.facts is not None and module.facts.adds_loss for module in self.modules]
+        return [*adds[:-1], True]
+
+    def build(self, frame: tf.TensorSpec) -> None:
+        """Make all variables for a batch of frames, `frame` [B, ...]; again where it is another."""
+        if not self.specs or frame.shape[1:] != self.specs[0][0].shape[1:]:
+            self.specs = build_modules(self.modules, frame)
+
+    def make_buffers(self) -> None:
+        """Make the variables in which the pipe rests, once."""
+        if hasattr(self.place, "clock"):
+            return
+        for i, module in enumerate(self.modules):
+            module.make_buffers(first=i == 0)
+        frame = self.specs[0][0]
+        with tf.device(self.modules[0].device):
+            zeros = tf.zeros([frame.shape[0] or 1, *frame.shape[1:]], frame.dtype)
+            shape = tf.TensorShape(None)
+            self.place.frame = tf.Variable(zeros, trainable=False, name="frame", shape=shape)
+        with tf.device("CPU:0"):
+            self.place.clock = tf.Variable(0, trainable=False, name="clock", dtype=tf.int32)
+
+    def empty(self, batch: tf.Tensor | int) -> State:
+        """The state after a restart, for a new clip of `batch` examples: zeros on their devices."""
+        carried = []
+        for i, (module, (h_in, h_out)) in enumerate(zip(self.modules, self.specs, strict=True)):
+            with tf.device(module.device):
+                below = [_zeros(batch, h_in)] if i else []
+                carried.append(Carried(_zeros(batch, h_out), below, module.memory()))
+        return State(tf.constant(0), _zeros(batch, self.specs[0][0]), carried)
+
+    def resting(self, batch: int) -> State:
+        """The state in the variables, of `batch` examples."""
+        carried = []
+        for i, (module, (h_in, h_out)) in enumerate(zip(self.modules, self.specs, strict=True)):
+            below = [_read(module.pseudo_gradient, batch, h_in)] if i else []
+            emitted = _read(module.activation, batch, h_out)
+            carried.append(Carried(emitted, below, module.memory()))
+        frame = _read(self.place.frame, batch, self.specs[0][0])
+        return State(tf.convert_to_tensor(self.place.clock), frame, carried)
+
+    def rest(self, state: State) -> None:
+        """Write `state` to the variables."""
+        self.place.clock.assign(state.t)
+        self.place.frame.assign(state.frame)
+        for module, carried in zip(self.modules, state.carried, strict=True):
+            assert module.activation is not None
+            module.activation.assign(carried.emitted)
+            for value in carried.below:
+                assert module.pseudo_gradient is not None
+                module.pseudo_gradient.assign(value)
+            module.remember(carried.memory)
+
+
+def _zeros(batch: tf.Tensor | int, spec: tf.TensorSpec) -> tf.Tensor:
+    zeros = tf.zeros(tf.concat([[batch], spec.shape[1:]], 0), spec.dtype)
+    known = batch if isinstance(batch, int) else tf.get_static_value(batch)
+    return tf.ensure_shape(zeros, [known, *spec.shape[1:]])
+
+
+def _read(buffer: tf.Variable | None, batch: int, spec: tf.TensorSpec) -> tf.Tensor:
+    """The value of a buffer, of shape [batch, ...]; its device is the buffer's."""
+    assert buffer is not None
+    with tf.device(buffer.device):
+        return tf.ensure_shape(tf.convert_to_tensor(buffer), [batch, *spec.shape[1:]])

@@ -1,0 +1,204 @@
+"""The one loop over computation steps, for every scheme and every episode length L.
+
+Weights stand still for L steps: a window. Module i is updated at the last step of a window at which
+it is due, by the mean over those steps of the window; the pipe goes on. L = K is one update a clip,
+L = 1 one a step. D = 3, L = 4, K = 8, Sideways ("*": the module is updated after this step):
+
+    step       1    2    3    4*   5    6    7    8*
+    module 3             b1   b2*  b3   b4   b5   b6*
+    module 2                  b1*  b2   b3   b4   b5*
+    module 1                       b1   b2   b3   b4*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from sideways_tf.engines.network import Network, State
+from sideways_tf.engines.passes import mean_with_penalty, zero_gradients
+from sideways_tf.engines.scheme import Learnt, Scheme
+
+# (module, from 0; its averaged pseudo-gradients): one update, in the module's place.
+Update = Callable[[int, list[tf.Tensor]], None]
+
+
+class Scanned(NamedTuple):
+    """What a scan over n steps gives.
+
+    Attributes:
+      state: where the pipe stands after it.
+      outputs: [n, B, ...], what module D has emitted; None unless asked for.
+      losses: of each module that has any, the sum over its due steps, []; None else.
+      sums: for each module, for each trainable variable, the sum of its pseudo-gradients over the
+        window that is still open: over all steps where there were no updates.
+      mean, norm: float32 [D], mean and L2 norm of all numbers of a module's averaged
+        pseudo-gradient, summed over its updates.
+      updates: int32 [D], how many there were; None, as the two before, where there were none.
+    """
+
+    state: State
+    outputs: tf.Tensor | None
+    losses: list[tf.Tensor | None]
+    sums: list[list[tf.Tensor]]
+    mean: tf.Tensor | None
+    norm: tf.Tensor | None
+    updates: tf.Tensor | None
+
+
+def scan(
+    scheme: Scheme,
+    network: Network,
+    state: State,
+    clip: tf.Tensor,
+    targets: tf.Tensor,
+    seeds: Sequence[tf.Tensor],
+    *,
+    every: int = 0,
+    update: Update | None = None,
+    stepped: Callable[[], Any] | None = None,
+    ends: bool = True,
+    keep_outputs: bool = True,
+) -> Scanned:
+    """Run `scheme` over all frames of `clip`, on from `state`.
+
+    Args:
+      clip, targets: [n, B, ...], those of the steps state.t + 1 .. state.t + n.
+      seeds: int32 [2] for each module, of what it draws.
+      every: L; 0: weights stand still throughout.
+      update: applies a module's averaged pseudo-gradients; needed where `every` is not 0.
+      stepped: called after each step and its updates.
+      ends: whether the clip ends here, and with it the last window.
+      keep_outputs: False saves the memory of `outputs`.
+    """
+    steps, modules = clip.shape[0], network.modules
+    windows = _Windows(scheme, network, every, update, state.t + steps if ends else None)
+    out = network.specs[-1][1]
+    shape = [clip.shape[1], *out.shape[1:]]
+    room = tf.TensorArray(out.dtype, steps, element_shape=shape) if keep_outputs else []
+
+    def one_step(n: tf.Tensor, state: State, losses: list, window: Any, outputs: Any) -> tuple:
+        with tf.device(modules[0].device):
+            x = clip[n]
+        with tf.device(modules[-1].device):
+            y = targets[n]
+        state, learnt = scheme.step(network, state, x, y, seeds)
+        losses = [
+            total + found.loss
+            for total, found in zip(losses, _with_loss(network, learnt), strict=True)
+        ]
+        window = windows.take(state.t, window, learnt)
+        if stepped:
+            stepped()
+        outputs = outputs.write(n, state.carried[-1].emitted) if keep_outputs else outputs
+        return n + 1, state, losses, window, outputs
+
+    zeros = [tf.zeros([], network.loss_type) for has in network.has_loss if has]
+    _, state, losses, window, outputs = tf.while_loop(
+        lambda n, *_: n < steps,
+        one_step,
+        (tf.constant(0), state, zeros, windows.open(), room),
+        maximum_iterations=steps,
+        parallel_iterations=scheme.steps_at_once,
+    )
+    each = iter(losses)
+    return Scanned(
+        state,
+        outputs.stack() if keep_outputs else None,
+        [next(each) if has else None for has in network.has_loss],
+        window.sums,
+        *(tf.stack(column) if every else None for column in window[1:4]),
+    )
+
+
+def _with_loss(network: Network, learnt: Sequence[Learnt]) -> list[Learnt]:
+    return [found for found, has in zip(learnt, network.has_loss, strict=True) if has]
+
+
+class _Window(NamedTuple):
+    """What is summed up: see `Scanned`. `counts`, int32 []: due steps of the open window."""
+
+    sums: list[list[tf.Tensor]]
+    mean: list[tf.Tensor]
+    norm: list[tf.Tensor]
+    updates: list[tf.Tensor]
+    counts: list[tf.Tensor]
+
+
+class _Windows:
+    """Sums of each module over a window of L steps, and its update at the window's end."""
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        network: Network,
+        every: int,
+        update: Update | None,
+        last: tf.Tensor | None,
+    ):
+        self.scheme, self.network, self.every = scheme, network, every
+        self.update, self.last = update, last
+
+    def open(self) -> _Window:
+        """Nothing yet. With L = 1 a window is one step: there is nothing to sum."""
+        modules = self.network.modules
+        sums = [[] if self.every == 1 else zero_gradients(module) for module in modules]
+        if not self.every:
+            return _Window(sums, [], [], [], [])
+        zeros = [tf.zeros([]) for _ in modules]
+        counts = [tf.constant(0) for _ in modules]
+        return _Window(sums, zeros, list(zeros), counts, list(counts))
+
+    def take(self, t: tf.Tensor, window: _Window, learnt: Sequence[Learnt]) -> _Window:
+        """Step t: sum up; update the modules whose window ends."""
+        columns: list[list[Any]] = [[], [], [], [], []]
+        for i, (module, found) in enumerate(zip(self.network.modules, learnt, strict=True)):
+            with tf.device(module.device):
+                new, sums = found.pseudo_gradients, window.sums[i]
+                total = [a + b for a, b in zip(sums, new, strict=True)] if sums else new
+                if not self.every:
+                    columns[0].append(total)
+                    continue
+                row = self._module(i, t, total, window)
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+        return _Window(*columns)
+
+    def _module(self, i: int, t: tf.Tensor, total: list[tf.Tensor], window: _Window) -> tuple:
+        """The row of module i + 1 after step t."""
+        module, depth = self.network.modules[i], self.network.depth
+        due = self.scheme.due(depth, i + 1, t)
+        count = window.counts[i] + tf.cast(due, tf.int32)
+        now = due & self._ends(self.scheme.next_due(depth, t), t)
+
+        def learn() -> tuple[tf.Tensor, tf.Tensor]:
+            mean = mean_with_penalty(module, total, count)
+            statistics = module_statistics(mean)
+            assert self.update is not None
+            if mean:
+                self.update(i, mean)
+            return statistics
+
+        mean, norm = tf.cond(now, learn, lambda: (tf.zeros([]), tf.zeros([])))
+        sums = [] if self.every == 1 else [tf.where(now, tf.zeros_like(x), x) for x in total]
+        return (
+            sums,
+            window.mean[i] + mean,
+            window.norm[i] + norm,
+            window.updates[i] + tf.cast(now, tf.int32),
+            tf.where(now, 0, count),
+        )
+
+    def _ends(self, following: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        """Whether step t is the last due one of its window, if the next one is `following`."""
+        ends = (following - 1) // self.every > (t - 1) // self.every
+        return ends if self.last is None else ends | (following > self.last)
+
+
+def module_statistics(pseudo_gradients: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and L2 norm over all numbers of a module's averaged pseudo-gradient, float32 []."""
+    numbers = [tf.reshape(tf.cast(g, tf.float32), [-1]) for g in pseudo_gradients]
+    flat = tf.concat(numbers, 0) if numbers else tf.zeros([1])
+    return tf.reduce_mean(flat), tf.norm(flat)

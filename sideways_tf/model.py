@@ -1,0 +1,472 @@
+"""SidewaysModel: a Keras model that trains any network depth-parallel, module by module."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from sideways_tf import targets as target_lib
+from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
+from sideways_tf.engines.scan import module_statistics
+from sideways_tf.errors import UserError
+from sideways_tf.modules import SidewaysBlock, build_modules, split
+from sideways_tf.modules.split import copy_layer
+from sideways_tf.optimizers import ModuleOptimizers, OptimizerLike
+from sideways_tf.plan import devices as device_lib
+
+
+class Monitor:
+    """What the last batch has shown of its updates, by module.
+
+    Attributes:
+      gradient_mean, gradient_norm: float32 variables [D], mean and L2 norm of all numbers of a
+        module's averaged (pseudo-)gradient, before the optimizer clips it; means over its updates.
+      updates: int32 variable [D], how many there were.
+      loss: float32 variable [].
+    """
+
+    def __init__(self, depth: int):
+        self.gradient_mean = tf.Variable(tf.zeros([depth]), trainable=False)
+        self.gradient_norm = tf.Variable(tf.zeros([depth]), trainable=False)
+        self.updates = tf.Variable(tf.zeros([depth], tf.int32), trainable=False)
+        self.loss = tf.Variable(0.0, trainable=False)
+
+    def take(self, mean: tf.Tensor, norm: tf.Tensor, updates: tf.Tensor) -> None:
+        """Sums over `updates` updates."""
+        counts = tf.maximum(tf.cast(updates, tf.float32), 1.0)
+        self.gradient_mean.assign(mean / counts)
+        self.gradient_norm.assign(norm / counts)
+        self.updates.assign(updates)
+
+
+@tf.keras.utils.register_keras_serializable("sideways_tf")
+class SidewaysModel(tf.keras.Model):
+    """A network as D modules, each on its device, trained by Sideways or by BP.
+
+    Use it like any Keras model: `compile`, `fit`, `evaluate`, `predict`, callbacks, `save`. Clips
+    are float [B, K, H, W, C]; targets are one for a clip, [B, ...], or one for each frame,
+    [B, K, ...] (see `targets.per_frame`). It predicts and is evaluated frame by frame.
+
+    Args:
+      network: a Keras model from one tensor, a batch of frames, to one tensor; or a list of layers,
+        one a module. It is left as it is, but for its weights, which are trained.
+      modules: D, into how many modules the network is cut (`split`); left out for a list.
+      algorithm: "sideways" or "bp".
+      engine: of sideways "pipelined" or "time_shifted", of bp "frame_by_frame", "batched" or
+        "gpipe"; "auto" by the number of devices.
+      devices: TensorFlow devices for the modules, comma-separated, in order; "auto" is all GPUs,
+        else all CPUs; "gpu" all GPUs.
+      placement: "balanced" by measured times, "one_per_module", or a device for each module.
+      update_every: L, computation steps between two updates (section 3.4: an episode is "the whole
+        sampled video clip or its subsequence"); 0, or K and more: one update a clip. With fewer the
+        pipe goes on from one update to the next, and BP drops the frames that come while it is
+        blocked.
+      dropout_mask: "episode", the masks of dropout hold for a whole clip, so that a frozen stream
+        gives BP's gradients; "step", they are drawn anew for each frame.
+      seed: of what layers draw; None: from the global seed (`tf.keras.utils.set_random_seed`).
+
+    Attributes:
+      modules: the D `SidewaysBlock`s, once the model is built.
+      iteration, steps: int64 variables: batches, and computation steps, trained on so far.
+      monitor: see `Monitor`.
+
+    Raises:
+      UserError: naming the argument, its value and the remedy.
+    """
+
+    def __init__(
+        self,
+        network: tf.keras.Model | Sequence[tf.keras.layers.Layer],
+        modules: int | None = None,
+        *,
+        algorithm: str = "sideways",
+        engine: str = "auto",
+        devices: str = "auto",
+        placement: str = "balanced",
+        update_every: int = 0,
+        dropout_mask: str = "episode",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**{"name": "sideways_model", **kwargs})
+        _check_arguments(network, modules, update_every)
+        given = network if isinstance(network, tf.keras.Model) else list(network)
+        self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
+        self._depth = modules
+        self._engine_arguments = {"algorithm": algorithm, "engine": engine, "masks": dropout_mask}
+        self._device_arguments = {"devices": devices, "placement": placement}
+        self.update_every = update_every
+        self.modules: list[SidewaysBlock] = []
+        self.engine: Engine | None = None
+        self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
+        self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
+        drawn = random.randrange(2**31) if seed is None else seed
+        self.seed = tf.Variable(drawn, dtype=tf.int32, trainable=False, name="seed")
+        self.iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+
+    # -- the network ------------------------------------------------------------------------------
+
+    @property
+    def _given(self) -> tf.keras.Model | list[tf.keras.layers.Layer]:
+        return self._source()
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return self._depth or len(self._given)
+
+    @property
+    def network(self) -> tf.keras.Model:
+        """The plain Keras model, with the weights as they are trained now."""
+        for original, module in zip(self._originals(), self.modules, strict=True):
+            if original is not module.layer:
+                original.set_weights(module.layer.get_weights())
+        if isinstance(self._given, tf.keras.Model):
+            return self._given
+        if not self.built:
+            raise UserError("the model is not built: call fit, or build([B, K, H, W, C]), first")
+        frame = tf.keras.Input(self._build_input_shape[2:], dtype=self.modules[0].facts.h_in.dtype)
+        return tf.keras.Sequential([frame, *self._given], name=f"{self.name}_network")
+
+    def export(self, path: str, **kwargs: Any) -> None:
+        """Save the plain Keras model, `network`, which loads without this package."""
+        self.network.save(path, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        """Cut and place the network, and make its variables, for clips [B, K, H, W, C]."""
+        if not self.built:
+            self._build(tf.TensorSpec(input_shape, self._frame_type()))
+
+    def _frame_type(self) -> tf.DType:
+        given = self._given
+        return given.inputs[0].dtype if getattr(given, "inputs", None) else tf.float32
+
+    def _build(self, clip: tf.TensorSpec) -> None:
+        """For clips like `clip` [B, K, ...]; again where they have another length or frame size."""
+        shape = tf.TensorShape(clip.shape)
+        if shape.rank is None or shape.rank < 3 or None in shape[1:]:
+            raise UserError(f"clips of shape {shape}: give [B, K, H, W, C], all but B known")
+        frame = tf.TensorSpec([shape[0], *shape[2:]], clip.dtype)
+        with tf.init_scope():
+            if not self.modules:
+                self.modules = self._make_modules(frame)
+                self._build_input_shape = shape
+                self.monitor = Monitor(len(self.modules))
+            self._make_engine(shape[1])
+            if self.engine is not None:
+                self.engine.build(frame)
+            elif not self.built:
+                build_modules(self.modules, frame)
+            self.built = True
+
+    def _make_modules(self, frame: tf.TensorSpec) -> list[SidewaysBlock]:
+        measured = tf.TensorSpec([frame.shape[0] or 1, *frame.shape[1:]], frame.dtype)
+        layers = list(self._given) if isinstance(self._given, list) else [self._given]
+        if self._depth:
+            layers = split(self._given, self._depth, frame=measured)
+        names = device_lib.find_devices(self._device_arguments["devices"])
+        placed = device_lib.place(self._device_arguments["placement"], layers, measured, names)
+        there = [_on_device(*pair) for pair in zip(layers, placed, strict=True)]
+        self._originals = lambda: layers
+        return [SidewaysBlock(*pair) for pair in zip(there, placed, strict=True)]
+
+    def _streams(self, frames: int) -> bool:
+        """Whether weights move before the clip ends (L < K)."""
+        return 0 < self.update_every < frames
+
+    def _make_engine(self, frames: int) -> None:
+        """The engine for clips of K = `frames`, where the loss is known."""
+        if not hasattr(self, "_frame_loss"):
+            return
+        stream = self._streams(frames)
+        if self.engine is None or (stream, self._frame_loss) != self._engine_for:
+            self._engine_for = stream, self._frame_loss
+            self.engine = make_engine(
+                modules=self.modules, loss=self._frame_loss, stream=stream, **self._engine_arguments
+            )
+            self._pipe = self.engine.network.place  # For checkpoints to find it.
+        if stream:
+            schedule.check_episode(self.depth, frames)
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: OptimizerLike = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in Keras; each module gets its own copy of the optimizer, on its device.
+
+        Args:
+          optimizer: a name, an optimizer, or a function that makes one. The copies share its
+            learning rate, which callbacks may set; a schedule is one of the updates that a module
+            makes which is due at every step: of batches where L = K.
+          loss: a name, a Keras loss or a function (targets [B, ...], outputs [B, ...]) -> [B, ...]
+            of one computation step; the mean over examples and frames is taken.
+          metrics: of frames: outputs [N, ...] against the targets of the same N frames.
+
+        Raises:
+          UserError: for `loss_weights` and `weighted_metrics`, which there are no weights for.
+        """
+        for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
+            if value is not None:
+                raise UserError(f"{name}={value}: there is one loss, without weights; leave it out")
+        self._frame_loss = target_lib.frame_loss(loss)
+        self.optimizers = ModuleOptimizers(optimizer, self.update_count)
+        self.module_optimizers = self.optimizers.each  # For `save` to find them.
+        super().compile(self.optimizers.template, loss=None, metrics=metrics, **kwargs)
+        self.loss, self._compiled = loss, {"loss": loss, "metrics": metrics}
+        self._loss_tracker = tf.keras.metrics.Mean("loss")
+        self._has_metrics = metrics is not None
+        if self.built:
+            self._build(tf.TensorSpec(self._build_input_shape, self.modules[0].facts.h_in.dtype))
+
+    def update_count(self) -> tf.Tensor:
+        """int64 []: the updates so far of a module that is due at every step."""
+        return self.steps // self.update_every if self.update_every else self.iteration
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """Those that are shown, the loss first."""
+        tracker = getattr(self, "_loss_tracker", None)
+        others = [metric for metric in super().metrics if metric is not tracker]
+        return [tracker, *others] if tracker else others
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One batch of clips: an episode, or several where L < K, and the updates."""
+        clip, targets = self._clip_and_targets(data)
+        frames, seed = clip.shape[0], self.episode_seed()
+        if self._streams(frames):
+            loss, outputs = self._learn(clip, targets, seed)
+        else:
+            loss, outputs = self._learn_whole(clip, targets, seed)
+            self.steps.assign_add(frames)
+        self.iteration.assign_add(1)
+        self.monitor.loss.assign(tf.cast(loss, tf.float32))
+        self.optimizers.count(self.update_count())
+        return self._shown(loss, targets, outputs)
+
+    def _learn_whole(
+        self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """L = K: one episode, then every module's update from its own pseudo-gradients."""
+        episode = self.engine(clip, targets, seed)
+        for hook in self._hooks:
+            hook(clip, targets, seed, episode)
+        means, norms = [], []
+        pairs = zip(self.modules, episode.pseudo_gradients, strict=True)
+        for i, (module, found) in enumerate(pairs):
+            with tf.device(module.device):
+                mean, norm = module_statistics(found)
+                self._update(i, found)
+            means.append(mean)
+            norms.append(norm)
+        self.monitor.take(tf.stack(means), tf.stack(norms), tf.ones([self.depth], tf.int32))
+        return episode.loss, episode.outputs
+
+    def _learn(
+        self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, goes_on: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """L < K: updates while the pipe goes on."""
+        assert isinstance(self.engine, StepEngine)
+        self.optimizers.make(self.modules)
+        loss, scanned = self.engine.learn(
+            clip, targets, seed, self.update_every, self._update,
+            stepped=lambda: self.steps.assign_add(1), goes_on=goes_on,
+            keep_outputs=self._has_metrics,
+        )  # fmt: skip
+        self.monitor.take(scanned.mean, scanned.norm, scanned.updates)
+        late = self.depth - 1
+        return loss, None if scanned.outputs is None else scanned.outputs[late:]
+
+    def _update(self, i: int, pseudo_gradients: list[tf.Tensor]) -> None:
+        """theta_i := theta_i - alpha * pseudo-gradient, by the module's own optimizer."""
+        self.optimizers.make(self.modules)
+        module = self.modules[i]
+        with tf.device(module.device):
+            self.optimizers.apply(i, pseudo_gradients, module.trainable_variables)
+
+    def episode_seed(self) -> tf.Tensor:
+        """int32 [2], of what is drawn in the coming batch."""
+        return tf.stack([self.seed, tf.cast(self.iteration, tf.int32)])
+
+    def pseudo_gradients(self, clips: Any, targets: Any, seed: Any = None) -> Episode:
+        """One episode over whole clips, without moving a weight.
+
+        Args:
+          clips, targets: as `fit` takes them, one batch.
+          seed: int32 [2], of what is drawn; None: that of the coming batch.
+
+        Returns:
+          Loss, outputs [T, B, ...] and pseudo-gradients, a list for each module.
+        """
+        clip, turned = self._clip_and_targets((tf.convert_to_tensor(clips), targets))
+        engine = self.engine
+        if self._streams(clip.shape[0]):
+            arguments = {**self._engine_arguments, "engine": "auto"}
+            engine = make_engine(modules=self.modules, loss=self._frame_loss, **arguments)
+        return engine(clip, turned, self.episode_seed() if seed is None else seed)
+
+    # -- streams ----------------------------------------------------------------------------------
+
+    def advance(self, frames: Any, targets: Any) -> tf.Tensor:
+        """Go on in the middle of a stream with its next frames, and learn (L < K).
+
+        Args:
+          frames, targets: [B, n, ...] both, n a multiple of `update_every`.
+
+        Returns:
+          The mean loss of those frames, [], 0 where there was none yet.
+        """
+        if not self.update_every or frames.shape[1] % self.update_every:
+            raise UserError(
+                f"update_every={self.update_every}: a stream goes on by a multiple of it, got "
+                f"{frames.shape[1]} frames; a stream is learnt from with update_every of at least 1"
+            )
+        if not hasattr(self, "_advance"):
+            self._advance = tf.function(self._advance_step, autograph=False)
+        return self._advance(tf.convert_to_tensor(frames), tf.convert_to_tensor(targets))
+
+    def _advance_step(self, frames: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        clip, turned = time_major(frames), time_major(targets)
+        # As long a clip as there may be: a stream has no end.
+        endless = [*frames.shape[:1], schedule.cycle_length(self.depth) + self.update_every]
+        self._build(tf.TensorSpec([*endless, *frames.shape[2:]], frames.dtype))
+        loss, _ = self._learn(clip, turned, self.episode_seed(), goes_on=True)
+        self.optimizers.count(self.update_count())
+        return loss
+
+    def restart(self, batch: int) -> None:
+        """Empty the pipe, for a new stream of `batch` examples that `advance` takes in parts."""
+        assert self.engine is not None
+        self.engine.network.rest(self.engine.network.empty(batch))
+
+    # -- evaluation -------------------------------------------------------------------------------
+
+    def call(self, clips: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Clips [B, K, ...] -> outputs of all frames [B, K, ...], as the network is tested."""
+        del training
+        shape = tf.shape(clips)
+        frames = tf.reshape(clips, tf.concat([[-1], shape[2:]], 0))
+        h = tf.ensure_shape(frames, [None, *clips.shape[2:]])
+        for module in self.modules:
+            h = module(h, training=False)
+        out = tf.reshape(h, tf.concat([shape[:2], tf.shape(h)[1:]], 0))
+        return tf.ensure_shape(out, [*clips.shape[:2], *h.shape[1:]])
+
+    def run_frames(self, frames: tf.Tensor) -> tf.Tensor:
+        """Frames [N, ...] -> outputs [N, ...], as the network is tested; traced once."""
+        if not hasattr(self, "_run_frames"):
+            self._run_frames = tf.function(
+                lambda h: self(h[tf.newaxis])[0], autograph=False, reduce_retracing=True
+            )
+        return self._run_frames(frames)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Loss and metrics over all frames of a batch of clips."""
+        clip, targets = self._clip_and_targets(data)
+        outputs = time_major(self(time_major(clip)))
+        return self._shown(
+            target_lib.clip_loss(self._frame_loss, targets, outputs), targets, outputs
+        )
+
+    def _shown(
+        self, loss: tf.Tensor, targets: tf.Tensor, outputs: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Take a batch into the metrics; their values. The last targets are those of `outputs`."""
+        self._loss_tracker.update_state(loss)
+        if self._has_metrics:
+            assert outputs is not None
+            last = targets[targets.shape[0] - outputs.shape[0] :]
+            self.compiled_metrics.update_state(_flat(last), _flat(outputs))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _clip_and_targets(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """A batch as engines take it: time-major, a target for each frame."""
+        clips, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        if not hasattr(self, "_frame_loss"):
+            raise UserError("the model is not compiled: call compile(optimizer, loss) first")
+        if weights is not None:
+            raise UserError("sample_weight or class_weight is given: every clip counts alike here")
+        if targets is None:
+            raise UserError("there are no targets: give one for each clip, or one for each frame")
+        self._build(tf.TensorSpec(clips.shape, clips.dtype))
+        out = self.modules[-1].facts.h_out
+        turned = target_lib.per_frame(tf.convert_to_tensor(targets), clips.shape[1], out.shape[1:])
+        return time_major(clips), turned
+
+    # -- saving -----------------------------------------------------------------------------------
+
+    def get_config(self) -> dict:
+        arguments = dict(self._engine_arguments)
+        return {
+            "name": self.name,
+            "network": tf.keras.saving.serialize_keras_object(self._given),
+            "modules": self._depth,
+            "update_every": self.update_every,
+            "dropout_mask": arguments.pop("masks"),
+            "seed": int(self.seed),
+            **arguments,
+            **self._device_arguments,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> SidewaysModel:
+        config = dict(config)
+        network = tf.keras.saving.deserialize_keras_object(config.pop("network"), custom_objects)
+        return cls(network, config.pop("modules"), **config)
+
+    def get_build_config(self) -> dict:
+        return {"input_shape": self._build_input_shape.as_list()} if self.built else {}
+
+    def get_compile_config(self) -> dict:
+        serialize = tf.keras.saving.serialize_keras_object
+        return {
+            "optimizer": serialize(self.optimizers.template),
+            **{name: serialize(value) for name, value in self._compiled.items()},
+        }
+
+    def compile_from_config(self, config: dict) -> None:
+        self.compile(**tf.keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizers.make(self.modules)
+
+
+def time_major(clips: tf.Tensor) -> tf.Tensor:
+    """[B, K, ...] -> [K, B, ...], or back."""
+    return tf.transpose(clips, [1, 0, *range(2, len(clips.shape))])
+
+
+def _flat(clip: tf.Tensor) -> tf.Tensor:
+    """[T, B, ...] -> [T * B, ...]."""
+    return tf.reshape(clip, tf.concat([[-1], tf.shape(clip)[2:]], 0))
+
+
+def _on_device(layer: tf.keras.layers.Layer, device: str) -> tf.keras.layers.Layer:
+    """The layer itself where its weights lie on `device` or are yet to be made; else a copy."""
+    if not layer.built or all(device_lib.same_device(w.device, device) for w in layer.weights):
+        return layer
+    with tf.device(device):
+        return copy_layer(layer)
+
+
+def _check_arguments(network: Any, modules: int | None, update_every: int) -> None:
+    if tf.distribute.has_strategy():
+        raise UserError(
+            "a SidewaysModel places its modules by itself: make it outside of a tf.distribute scope"
+        )
+    if isinstance(network, tf.keras.Model) and modules is None:
+        raise UserError(
+            "modules is missing: say into how many modules the network is cut (D), or give a list "
+            "of layers, one a module"
+        )
+    if update_every < 0:
+        raise UserError(f"update_every={update_every}: give 0 for one update a clip, or 1 and more")

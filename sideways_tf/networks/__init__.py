@@ -1,0 +1,7 @@
+"""The paper's networks: lists of D layers, one a module."""
+
+from sideways_tf.networks.autoencoder import autoencoder
+from sideways_tf.networks.simple_cnn import simple_cnn
+from sideways_tf.networks.vgg8 import vgg8
+
+__all__ = ["autoencoder", "simple_cnn", "vgg8"]

@@ -1,0 +1,1 @@
+"""Which module runs where: what modules cost, how they are cut and placed."""

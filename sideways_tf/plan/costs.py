@@ -1,0 +1,102 @@
+"""What a module costs, from its graph alone: floating-point operations and parameter bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from sideways_tf.modules.block import SidewaysBlock, build_modules
+from sideways_tf.modules.split import copy_layer
+
+
+class Cost(NamedTuple):
+    """Of one module at one computation step (a batch of B frames).
+
+    Attributes:
+      forward, backward: floating-point operations, a multiply-add counts as two. Module 1 takes no
+        gradient of its input.
+      parameter_bytes: of its trainable variables.
+    """
+
+    forward: int
+    backward: int
+    parameter_bytes: int
+
+
+def scratch_modules(
+    layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, device: str = ""
+) -> tuple[list[SidewaysBlock], list[tuple[tf.TensorSpec, tf.TensorSpec]]]:
+    """Copies of `layers`, built on `device`, to be measured and thrown away.
+
+    Args:
+      frame: shape [B, ...] and dtype of a batch of frames.
+
+    Returns:
+      The copies as modules, and the specs of their inputs and outputs.
+    """
+    modules = [SidewaysBlock(copy_layer(layer), device) for layer in layers]
+    return modules, build_modules(modules, frame)
+
+
+def count_row(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[int]:
+    """Floating-point operations of the forward pass of each of `layers`, one after the other.
+
+    All are counted in one graph: models have hundreds of layers. Those that have no variables yet
+    are counted as copies, so that counting makes none on a device of its choice.
+    """
+    copies = [layer if layer.built else copy_layer(layer) for layer in layers]
+
+    def run(h: tf.Tensor) -> tf.Tensor:
+        for i, layer in enumerate(copies):
+            with tf.name_scope(f"unit{i}"):
+                h = layer(h)
+        return h
+
+    found = {child.name: child.total_float_ops for child in _profile(run, frame).children}
+    counts = [0] * len(copies)
+    for name, operations in found.items():
+        if match := re.match(r"unit(\d+)", name):
+            counts[int(match[1])] += operations
+    return counts
+
+
+def costs(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[Cost]:
+    """The cost of each of `layers` on batches of `frame` [B, ...], counted by TensorFlow."""
+    modules, specs = scratch_modules(layers, frame)
+    counted = []
+    for i, (module, (h_in, _)) in enumerate(zip(modules, specs, strict=True)):
+        forward = _operations(lambda h, m=module: m(h, training=True), h_in)
+        both = _operations(lambda h, m=module, first=i == 0: gradients(m, h, first), h_in)
+        size = sum(v.dtype.size * v.shape.num_elements() for v in module.trainable_variables)
+        counted.append(Cost(forward, both - forward, size))
+    return counted
+
+
+def gradients(module: SidewaysBlock, h: tf.Tensor, first: bool) -> list[tf.Tensor]:
+    """Forward and backward of a module at `h`: gradients of its variables; of h unless first."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(module.trainable_variables)
+        if not first:
+            tape.watch(h)
+        out = module(h, training=True)
+    sources = [*module.trainable_variables, *([] if first else [h])]
+    found = tape.gradient(out, sources, tf.ones_like(out), unconnected_gradients="zero")
+    return [tf.convert_to_tensor(g) for g in found]
+
+
+def _operations(function: Callable, h_in: tf.TensorSpec) -> int:
+    return int(_profile(function, h_in).total_float_ops)
+
+
+def _profile(function: Callable, h_in: tf.TensorSpec) -> Any:
+    """TensorFlow's count of operations, by name scope."""
+    graph = tf.function(function, autograph=False).get_concrete_function(h_in).graph
+    builder = tf.compat.v1.profiler.ProfileOptionBuilder
+    options = builder(builder.float_operation()).with_empty_output().with_max_depth(1000).build()
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints what it does not know.
+        return tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
