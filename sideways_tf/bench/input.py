@@ -8,7 +8,6 @@ pipeline samples, held in memory, on all cores, and does nothing else with them.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import time
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
 
     from sideways_tf.data import VideoDataset
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define_flags(FLAGS)
 define("batches", 24, "batches measured in each round", low=2)
 define("rounds", 3, "rounds, of which the median counts", low=1)

@@ -13,13 +13,10 @@ counts the frames that each takes in.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from absl import flags
 
 from sideways_tf.runs import options
 
@@ -28,8 +25,7 @@ if TYPE_CHECKING:
 
     from sideways_tf.model import SidewaysModel
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("size", 240, "height and width of the frames, in pixels", low=8)
 define("batch_size", 1, "frames in a batch", low=1)
 define("frames", 22, "steps in one call, in frames", low=1)
