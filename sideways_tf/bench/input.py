@@ -71,7 +71,7 @@ def main() -> None:
 def sampled_jpegs(chosen: Config, dataset: VideoDataset, batches: int) -> list[np.ndarray]:
     """JPEG strings [K] of clips as long and as many as the pipeline's."""
     from sideways_tf.data import pipeline
-    from sideways_tf.data.records import parse_example, read_record
+    from sideways_tf.data.records import find_example
     from sideways_tf.runs.make import clip_of
 
     clip = clip_of(chosen)
@@ -79,7 +79,7 @@ def sampled_jpegs(chosen: Config, dataset: VideoDataset, batches: int) -> list[n
     order = pipeline.epoch_order(len(records), chosen.seed, 0)[: batches * chosen.batch_size]
 
     def sample(*location: tf.Tensor) -> tf.Tensor:
-        example = parse_example(read_record(*location))
+        example = find_example(*location)
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
         return pipeline.sample_frames(example, clip, pipeline.clip_seeds(seed)[0])
 
