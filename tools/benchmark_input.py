@@ -75,18 +75,16 @@ def train_batches(chosen: Config, dataset, epoch: int):  # type: ignore[no-untyp
 def sampled_jpegs(chosen: Config, dataset, num_batches: int) -> list[np.ndarray]:  # type: ignore[no-untyped-def]
     """JPEG strings [K] of clips as long and as many as the pipeline's."""
     from sideways_tf.data import pipeline
-    from sideways_tf.data.records import read_record
+    from sideways_tf.data.records import find_example
     from sideways_tf.training import run
 
     records = dataset.records["train"]
     order = pipeline.epoch_order(len(records), chosen.seed, 0)[: num_batches * chosen.batch_size]
 
     def sample(*location):  # type: ignore[no-untyped-def]
-        example = pipeline.parse_example(read_record(*location))
+        example = find_example(*location)
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
-        return pipeline.sample_frames(
-            example["video"], run.clip(chosen), pipeline.clip_seeds(seed)[0]
-        )
+        return pipeline.sample_frames(example, run.clip(chosen), pipeline.clip_seeds(seed)[0])
 
     return list(records.take(order).dataset().map(sample).as_numpy_iterator())
 
