@@ -43,9 +43,9 @@ def main() -> None:
     """Prepares the data set of the flags and prints what came of it."""
     cls = find_builder(_DATASET.value)
     if not _DATA.value:
-        raise UserError("data_dir=DIR is not given: name the folder for the prepared data set")
+        raise UserError("--data_dir is not given: name the folder for the prepared data set")
     if _WORKERS.value < 0:
-        raise UserError(f"workers={_WORKERS.value}: give 0 for all cores, or a number from 1")
+        raise UserError(f"--workers={_WORKERS.value}: give 0 for all cores, or a number from 1")
     default = cls.BUILDER_CONFIGS[0].shorter_side
     shorter_side = default if _RESIZE.value is None else _RESIZE.value or None
     config = cls.config_for(_SPLIT.value, shorter_side, _FPS.value)
@@ -65,7 +65,7 @@ def main() -> None:
             **arguments,
         )
     if builder.is_prepared():
-        raise UserError(f"data_dir={_DATA.value}: {cls.name}/{config.name} is there already")
+        raise UserError(f"--data_dir={_DATA.value}: {cls.name}/{config.name} is there already")
     start = time.monotonic()
     prepare(builder)
     print(summarise(builder, time.monotonic() - start))
