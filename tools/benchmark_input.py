@@ -84,7 +84,7 @@ def sampled_jpegs(chosen: Config, dataset, num_batches: int) -> list[np.ndarray]
     def sample(*location):  # type: ignore[no-untyped-def]
         example = find_example(*location)
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
-        return pipeline.sample_frames(example, run.clip(chosen), pipeline.clip_seeds(seed)[0])
+        return pipeline.sample_frames(example, run.clip(chosen), seed)
 
     return list(records.take(order).dataset().map(sample).as_numpy_iterator())
 
