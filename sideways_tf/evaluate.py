@@ -8,18 +8,14 @@ shows. Takes the configuration from the run's folder; --data_dir and --cache_dir
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-
-from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("workdir", "", "run: the folder of the run to test")
 define("data_dir", None, "data: where the videos are now")
 define("cache_dir", None, "data: where prepared data sets are kept now")
@@ -30,10 +26,9 @@ def main() -> None:
     """Restore the newest checkpoint, test, print a table by class."""
     import dataclasses
 
+    from sideways_tf.runs import make
     from sideways_tf.runs.folder import RunFolder
-    from sideways_tf.training import run
-    from sideways_tf.training.checkpoints import Checkpoints
-    from sideways_tf.training.task import make_update, measure
+    from sideways_tf.runs.testing import make_test
 
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: name the folder of a run, runs/NAME")
@@ -41,14 +36,9 @@ def main() -> None:
     moved = {"data_dir": FLAGS.data_dir, "cache_dir": FLAGS.cache_dir}
     given = {name: value for name, value in moved.items() if value is not None}
     config = dataclasses.replace(folder.config(), **given)
-    run.start_tensorflow(config)
-    run.check(config)
-    dataset = run.load_dataset(config)
-    update = make_update(config, dataset)
-    done = Checkpoints(folder, update).restore()
-    if not done:
-        raise UserError(f"--workdir={folder.path} has no checkpoint yet: train first")
-    report = measure(config, dataset, update.engine.modules)
+    make.start_tensorflow(config)
+    model, dataset, done = make.open_trained(config, folder)
+    report = make_test(config, dataset, model, folder).measure()
     if FLAGS.json:
         print(json.dumps({"iteration": done, **report.as_dict(dataset.class_names)}, indent=2))
         return

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from sideways_tf import targets as target_lib
@@ -25,12 +25,15 @@ class Monitor:
       gradient_mean, gradient_norm: float32 variables [D], mean and L2 norm of all numbers of a
         module's averaged (pseudo-)gradient, before the optimizer clips it; means over its updates.
       updates: int32 variable [D], how many there were.
+      loss, learning_rate: float32 variables []; the rate is that of its first update.
     """
 
     def __init__(self, depth: int):
         self.gradient_mean = tf.Variable(tf.zeros([depth]), trainable=False)
         self.gradient_norm = tf.Variable(tf.zeros([depth]), trainable=False)
         self.updates = tf.Variable(tf.zeros([depth], tf.int32), trainable=False)
+        self.loss = tf.Variable(0.0, trainable=False)
+        self.learning_rate = tf.Variable(0.0, trainable=False)
 
     def take(self, mean: tf.Tensor, norm: tf.Tensor, updates: tf.Tensor) -> None:
         """Sums over `updates` updates."""
@@ -101,7 +104,7 @@ class SidewaysModel(tf.keras.Model):
         self.engine: Engine | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
         self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
-        drawn = np.random.randint(2**31 - 1) if seed is None else seed
+        drawn = random.randrange(2**31) if seed is None else seed
         self.seed = tf.Variable(drawn, dtype=tf.int32, trainable=False, name="seed")
         self.iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
@@ -126,7 +129,7 @@ class SidewaysModel(tf.keras.Model):
         if isinstance(self._given, tf.keras.Model):
             return self._given
         if not self.built:
-            raise UserError("the model is not built yet: call fit, or build([B, K, H, W, C]), first")
+            raise UserError("the model is not built: call fit, or build([B, K, H, W, C]), first")
         frame = tf.keras.Input(self._build_input_shape[2:], dtype=self.modules[0].facts.h_in.dtype)
         return tf.keras.Sequential([frame, *self._given], name=f"{self.name}_network")
 
@@ -242,12 +245,15 @@ class SidewaysModel(tf.keras.Model):
         """One batch of clips: an episode, or several where L < K, and the updates."""
         clip, targets = self._clip_and_targets(data)
         frames, seed = clip.shape[0], self.episode_seed()
+        self.optimizers.make(self.modules)
+        self.monitor.learning_rate.assign(tf.cast(self.optimizers.learning_rate(), tf.float32))
         if self._streams(frames):
             loss, outputs = self._learn(clip, targets, seed)
         else:
             loss, outputs = self._learn_whole(clip, targets, seed)
+            self.steps.assign_add(frames)
         self.iteration.assign_add(1)
-        self.steps.assign_add(frames)
+        self.monitor.loss.assign(tf.cast(loss, tf.float32))
         self.optimizers.count(self.update_count())
         return self._shown(loss, targets, outputs)
 
@@ -259,7 +265,8 @@ class SidewaysModel(tf.keras.Model):
         for hook in self._hooks:
             hook(clip, targets, seed, episode)
         means, norms = [], []
-        for i, (module, found) in enumerate(zip(self.modules, episode.pseudo_gradients, strict=True)):
+        pairs = zip(self.modules, episode.pseudo_gradients, strict=True)
+        for i, (module, found) in enumerate(pairs):
             with tf.device(module.device):
                 mean, norm = module_statistics(found)
                 self._update(i, found)
@@ -276,7 +283,8 @@ class SidewaysModel(tf.keras.Model):
         self.optimizers.make(self.modules)
         loss, scanned = self.engine.learn(
             clip, targets, seed, self.update_every, self._update,
-            goes_on=goes_on, keep_outputs=self._has_metrics,
+            stepped=lambda: self.steps.assign_add(1), goes_on=goes_on,
+            keep_outputs=self._has_metrics,
         )  # fmt: skip
         self.monitor.take(scanned.mean, scanned.norm, scanned.updates)
         late = self.depth - 1
@@ -336,7 +344,6 @@ class SidewaysModel(tf.keras.Model):
         endless = [*frames.shape[:1], schedule.cycle_length(self.depth) + self.update_every]
         self._build(tf.TensorSpec([*endless, *frames.shape[2:]], frames.dtype))
         loss, _ = self._learn(clip, turned, self.episode_seed(), goes_on=True)
-        self.steps.assign_add(clip.shape[0])
         self.optimizers.count(self.update_count())
         return loss
 
@@ -358,11 +365,21 @@ class SidewaysModel(tf.keras.Model):
         out = tf.reshape(h, tf.concat([shape[:2], tf.shape(h)[1:]], 0))
         return tf.ensure_shape(out, [*clips.shape[:2], *h.shape[1:]])
 
+    def run_frames(self, frames: tf.Tensor) -> tf.Tensor:
+        """Frames [N, ...] -> outputs [N, ...], as the network is tested; traced once."""
+        if not hasattr(self, "_run_frames"):
+            self._run_frames = tf.function(
+                lambda h: self(h[tf.newaxis])[0], autograph=False, reduce_retracing=True
+            )
+        return self._run_frames(frames)
+
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Loss and metrics over all frames of a batch of clips."""
         clip, targets = self._clip_and_targets(data)
         outputs = time_major(self(time_major(clip)))
-        return self._shown(target_lib.clip_loss(self._frame_loss, targets, outputs), targets, outputs)
+        return self._shown(
+            target_lib.clip_loss(self._frame_loss, targets, outputs), targets, outputs
+        )
 
     def _shown(
         self, loss: tf.Tensor, targets: tf.Tensor, outputs: tf.Tensor | None
@@ -455,4 +472,4 @@ def _check_arguments(network: Any, modules: int | None, update_every: int) -> No
             "of layers, one a module"
         )
     if update_every < 0:
-        raise UserError(f"update_every={update_every}: give 0 for one update a clip, or steps from 1")
+        raise UserError(f"update_every={update_every}: give 0 for one update a clip, or 1 and more")

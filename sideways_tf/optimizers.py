@@ -54,8 +54,8 @@ class ModuleOptimizers(tf.Module):
         self.template = optimizer() if made else tf.keras.optimizers.get(optimizer)
         if hasattr(self.template, "inner_optimizer"):
             raise UserError(
-                f"optimizer={type(self.template).__name__}: a loss scale is not supported; give the "
-                "optimizer inside it, and float32 or bfloat16 activations"
+                f"optimizer={type(self.template).__name__}: a loss scale is not supported; give "
+                "the optimizer inside it, and float32 or bfloat16 activations"
             )
         self._updates = updates
         self.each: list[Optimizer] = []
@@ -85,6 +85,11 @@ class ModuleOptimizers(tf.Module):
     def count(self, updates: tf.Tensor) -> None:
         """Let the template show how many updates there were."""
         self.template.iterations.assign(tf.cast(updates, tf.int64))
+
+    def learning_rate(self) -> tf.Tensor:
+        """Of the coming update, []."""
+        rate = _rate_of(self.each[0] if self._make and self.each else self.template)
+        return rate(self._updates()) if isinstance(rate, Schedule) else tf.convert_to_tensor(rate)
 
 
 def copy_of(template: Optimizer, rate: Schedule) -> Optimizer:

@@ -22,7 +22,7 @@ from sideways_tf.runs.folder import RunFolder, open_run
 from sideways_tf.runs.from_flags import define_flags
 
 if TYPE_CHECKING:
-    from sideways_tf.training.loop import Loop
+    from sideways_tf.runs.loop import Loop
 
 FLAGS = flags.FlagValues()
 define_flags(FLAGS)
@@ -44,12 +44,13 @@ def main() -> int:
         return 0
     loop = prepare(chosen, folder)
     train(loop, folder)
-    if loop.stopped:
+    stopped = loop.signals.stopped
+    if stopped and loop.done < loop.total:
         print(
-            f"stopped by {loop.stopped.name} at iteration {loop.done} of {loop.total}, saved; "
+            f"stopped by {stopped.name} at iteration {loop.done} of {loop.total}, saved; "
             f"continue with\n  {again(folder)}"
         )
-        return 128 + loop.stopped
+        return 128 + stopped
     report = loop.test()
     folder.finish(summary(chosen, loop, report))
     print(report.table(loop.dataset.class_names))
@@ -68,15 +69,15 @@ def main() -> int:
 def prepare(chosen: Config, folder: RunFolder) -> Loop:
     """Everything that may be refused, then the run's folder: nothing is written before."""
     # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
-    from sideways_tf.training import run
-    from sideways_tf.training.task import make_loop, make_update
+    from sideways_tf.runs import make
+    from sideways_tf.runs.loop import Loop
 
-    run.start_tensorflow(chosen)
-    run.check(chosen)
-    dataset = run.load_dataset(chosen)
-    update = make_update(chosen, dataset)
+    make.start_tensorflow(chosen)
+    make.check(chosen)
+    dataset = make.load_dataset(chosen)
+    model = make.make_model(chosen, dataset)
     folder.claim(chosen)
-    return make_loop(chosen, dataset, update, folder)
+    return Loop(chosen, dataset, model, folder)
 
 
 def train(loop: Loop, folder: RunFolder) -> None:
@@ -106,15 +107,15 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
     return {
         "configuration": chosen.plain(),
         "seed": chosen.seed,
-        "engine": type(loop.update.engine).__name__,
-        "devices": [module.device for module in loop.update.engine.modules],
+        "engine": type(loop.model.engine).__name__,
+        "devices": [module.device for module in loop.model.modules],
         "iterations": loop.done,
         "train_videos": loop.dataset.num_train,
         "test_videos": report.videos,
         "videos_left_out": len(loop.dataset.failures),
-        "train_loss": loop.final_loss,
-        **loop.figures(report),
-        "training_seconds": loop.seconds,
+        "train_loss": float(loop.saved.mean_loss),
+        **loop.test.figures(report),
+        "training_seconds": float(loop.saved.saved_seconds),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {
             "sideways_tf": __version__,

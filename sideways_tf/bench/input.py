@@ -8,7 +8,6 @@ pipeline samples, held in memory, on all cores, and does nothing else with them.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import time
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
 
     from sideways_tf.data import VideoDataset
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define_flags(FLAGS)
 define("batches", 24, "batches measured in each round", low=2)
 define("rounds", 3, "rounds, of which the median counts", low=1)
@@ -42,11 +39,11 @@ define("iterations", 10, "training iterations measured; 0: none", low=0)
 def main() -> None:
     """Prints clips per second of each way, and the share of training spent waiting."""
     # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
-    from sideways_tf.training import run
+    from sideways_tf.runs import make
 
     chosen = from_flags(FLAGS)
-    run.start_tensorflow(chosen)
-    dataset = run.load_dataset(chosen)
+    make.start_tensorflow(chosen)
+    dataset = make.load_dataset(chosen)
     wanted = FLAGS.batches
     if wanted * chosen.batch_size > dataset.num_train:
         raise UserError(
@@ -55,7 +52,7 @@ def main() -> None:
         )
     clips = sampled_jpegs(chosen, dataset, wanted)
     ways: dict[str, Callable[[], Any]] = {
-        "input pipeline": lambda: deque(train_batches(chosen, dataset, 0).take(wanted), 0),
+        "input pipeline": lambda: deque(make.train_batches(chosen, dataset, 0).take(wanted), 0),
         "bare JPEG decode (TensorFlow)": lambda: decode_by_tensorflow(clips),
         "bare JPEG decode (OpenCV)": lambda: decode_by_opencv(clips),
     }
@@ -71,27 +68,20 @@ def main() -> None:
         print(f"waiting for data in training    {100 * waited:8.2f} % of {FLAGS.iterations} steps")
 
 
-def train_batches(chosen: Config, dataset: VideoDataset, epoch: int) -> tf.data.Dataset:
-    """The batches that training takes."""
-    return dataset.train_batches(
-        seed=chosen.seed, epoch=epoch, batch_size=chosen.batch_size, frames=chosen.frames,
-        size=chosen.size, stride=chosen.stride, padding=chosen.padding,
-    )  # fmt: skip
-
-
 def sampled_jpegs(chosen: Config, dataset: VideoDataset, batches: int) -> list[np.ndarray]:
     """JPEG strings [K] of clips as long and as many as the pipeline's."""
     from sideways_tf.data import pipeline
-    from sideways_tf.data.records import read_record
+    from sideways_tf.data.records import parse_example, read_record
+    from sideways_tf.runs.make import clip_of
 
-    spec = pipeline.ClipSpec(chosen.frames, chosen.size, chosen.stride, chosen.padding)
+    clip = clip_of(chosen)
     records = dataset.records["train"]
     order = pipeline.epoch_order(len(records), chosen.seed, 0)[: batches * chosen.batch_size]
 
     def sample(*location: tf.Tensor) -> tf.Tensor:
-        example = pipeline.parse_example(read_record(*location))
+        example = parse_example(read_record(*location))
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
-        return pipeline.sample_frames(example["video"], spec, pipeline.clip_seeds(seed)[0])
+        return pipeline.sample_frames(example, clip, pipeline.clip_seeds(seed)[0])
 
     return list(records.take(order).dataset().map(sample).as_numpy_iterator())
 
@@ -138,18 +128,17 @@ def measure(
 
 def waiting_share(chosen: Config, dataset: VideoDataset, iterations: int) -> float:
     """Share of the time of training that passes until the next batch is there."""
-    from sideways_tf.training import run
+    from sideways_tf.runs import make
 
-    update = run.make_update(chosen, dataset)
-
-    epochs = (train_batches(chosen, dataset, epoch) for epoch in itertools.count())
+    model = make.make_model(chosen, dataset)
+    epochs = (make.train_batches(chosen, dataset, epoch) for epoch in itertools.count())
     batches = itertools.chain.from_iterable(epochs)
-    update(*next(batches))
+    model.train_on_batch(*next(batches))
     waited = 0.0
     start = time.perf_counter()
     for _ in range(iterations):
         asked = time.perf_counter()
         clips, labels = next(batches)
         waited += time.perf_counter() - asked
-        _ = float(update(clips, labels).loss)  # waits until the update is done
+        model.train_on_batch(clips, labels)  # returns numbers: waits until the update is done
     return waited / (time.perf_counter() - start)

@@ -29,17 +29,17 @@ from sideways_tf.bench.figure import write_timeline  # noqa: E402
 from sideways_tf.bench.job import Job  # noqa: E402
 from sideways_tf.bench.plain_keras import PlainKeras  # noqa: E402
 from sideways_tf.bench.probe import ProbedLayer  # noqa: E402
-from sideways_tf.engines import make_engine
-from sideways_tf.plan import devices as placement  # noqa: E402
-from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
 from sideways_tf.bench.simulated import allow_sleepers, simulated_modules  # noqa: E402
 from sideways_tf.bench.timeline import Timeline, busy_shares  # noqa: E402
+from sideways_tf.engines import Engine, make_engine, per_frame  # noqa: E402
 from sideways_tf.errors import UserError  # noqa: E402
-from sideways_tf.modules import SidewaysBlock
+from sideways_tf.modules import SidewaysBlock  # noqa: E402
 from sideways_tf.networks import simple_cnn, vgg8  # noqa: E402
+from sideways_tf.optimizers import ModuleOptimizers  # noqa: E402
+from sideways_tf.plan import devices as placement  # noqa: E402
 from sideways_tf.plan.costs import costs  # noqa: E402
+from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
 from sideways_tf.report import progress  # noqa: E402
-from sideways_tf.training.update import Update  # noqa: E402
 
 LEARNING_RATE = 1e-4
 # What a simulated module passes on, [B, WIDTH]: its size costs nothing and says nothing.
@@ -150,12 +150,28 @@ def make_step(
         job.algorithm,
         make_modules(job, names, timeline, probed),
         tf.nn.sparse_softmax_cross_entropy_with_logits,
-        {"frame_by_frame": "pipelined", "batched": "time_shifted"}.get(job.engine, job.engine),
+        job.engine,
     )
     engine.check_frames(job.frames)
     engine.build(frame_spec(job))
-    update = Update(engine, make_optimizer)
-    return lambda clip, labels: update(clip, labels).loss
+    return training_step(engine)
+
+
+def training_step(engine: Engine) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """(clip [K, B, ...], labels [B]) -> loss: an episode, and each module's update."""
+    optimizers = ModuleOptimizers(make_optimizer, lambda: tf.constant(0))
+    optimizers.make(engine.modules)
+
+    @tf.function(autograph=False)
+    def step(clip: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        episode = engine(clip, per_frame(labels, clip.shape[0]), tf.constant([0, 0]))
+        found = zip(engine.modules, episode.pseudo_gradients, strict=True)
+        for i, (module, pseudo_gradients) in enumerate(found):
+            with tf.device(module.device):
+                optimizers.apply(i, pseudo_gradients, module.trainable_variables)
+        return episode.loss
+
+    return step
 
 
 def row(job: Job) -> dict[str, Any]:

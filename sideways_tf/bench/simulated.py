@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.plan.times import ModuleTime
 from sideways_tf.bench.timeline import Event, Timeline
 from sideways_tf.modules.block import SidewaysBlock
 from sideways_tf.modules.step import current_step
+from sideways_tf.plan.times import ModuleTime
 
 # Kernels of one module that may sleep or wait at once: a forward and a backward pass of each of
 # the ten steps that tf.while_loop keeps in flight.
@@ -102,6 +102,17 @@ class SimulatedLayer(tf.keras.layers.Layer):
         return tf.ensure_shape(out, inputs[0].shape)
 
 
+def simulated_layers(
+    times: Sequence[ModuleTime], numbers: Sequence[int], timeline: Timeline
+) -> list[SimulatedLayer]:
+    """Layers of given times, module i on the simulated accelerator `numbers[i - 1]`, from 0."""
+    accelerators = [Accelerator(number, timeline) for number in range(max(numbers) + 1)]
+    return [
+        SimulatedLayer(seconds, accelerators[number], i)
+        for i, (seconds, number) in enumerate(zip(times, numbers, strict=True), 1)
+    ]
+
+
 def simulated_modules(
     times: Sequence[ModuleTime],
     numbers: Sequence[int],
@@ -117,11 +128,8 @@ def simulated_modules(
         real ones.
       timeline: where the passes are noted.
     """
-    accelerators = [Accelerator(number, timeline) for number in range(len(devices))]
-    return [
-        SidewaysBlock(SimulatedLayer(seconds, accelerators[number], i), devices[number])
-        for i, (seconds, number) in enumerate(zip(times, numbers, strict=True), 1)
-    ]
+    layers = simulated_layers(times, numbers, timeline)
+    return [SidewaysBlock(x, devices[n]) for x, n in zip(layers, numbers, strict=True)]
 
 
 def allow_sleepers(modules: int) -> None:

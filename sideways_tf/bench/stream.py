@@ -4,7 +4,7 @@
     sideways bench stream --simulated=6
 
 Bare: forward, backward and Adam step of the plain Keras network on one batch of frames. Stream:
-`StreamUpdate.advance` on a full pipe, so that every module of Sideways is due at every step, those
+`SidewaysModel.advance` on a full pipe, so that every module of Sideways is due at every step, those
 of blocked BP once in 2D - 1 steps. All take turns in one run, the fastest of all turns counts.
 
 --simulated=D runs both algorithms on D simulated accelerators, one for each of D equal modules, and
@@ -13,24 +13,19 @@ counts the frames that each takes in.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from absl import flags
 
 from sideways_tf.runs import options
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from sideways_tf.modules import SidewaysBlock
-    from sideways_tf.training.stream_update import StreamUpdate
+    from sideways_tf.model import SidewaysModel
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("size", 240, "height and width of the frames, in pixels", low=8)
 define("batch_size", 1, "frames in a batch", low=1)
 define("frames", 22, "steps in one call, in frames", low=1)
@@ -69,14 +64,12 @@ def main() -> None:
         print(f"{name:<9} {1000 * value:8.1f} ms a frame  {value / best['bare']:6.3f} of bare")
 
 
-def make_adam(steps: Any = None) -> tf.keras.optimizers.legacy.Optimizer:
-    """Adam, its constant rates read by computation step where there are any."""
+def make_adam() -> Any:
+    """Adam with the schedules of training, constant here."""
     from sideways_tf.learning_rate import WarmUpThenDrops
     from sideways_tf.update_rules import make_optimizer
-    from sideways_tf.training.stream_update import ByStep
 
-    rates = [WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0)]
-    return make_optimizer("adam", *(rates if steps is None else [ByStep(r, steps) for r in rates]))
+    return make_optimizer("adam", *(WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0)))
 
 
 def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
@@ -106,50 +99,53 @@ def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
     return run
 
 
-def stream(algorithm: str, modules: Sequence[SidewaysBlock], clip: tf.Tensor) -> StreamUpdate:
-    """Trains `modules` on the stream of `clip`; traced and run once."""
-    import tensorflow as tf
-
-    from sideways_tf.engines.stream import make_stream
+def stream(
+    algorithm: str, layers: Sequence[tf.keras.layers.Layer], clip: tf.Tensor, **placed: str
+) -> SidewaysModel:
+    """A model of `layers` that learns from the stream `clip` [B, n, ...]; traced and run once."""
+    from sideways_tf.model import SidewaysModel
     from sideways_tf.networks.autoencoder import pixel_error
-    from sideways_tf.training.stream_update import StreamUpdate
 
-    engine = make_stream(algorithm, modules, pixel_error)
-    engine.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
-    update = StreamUpdate(engine, make_adam)
-    update.advance(clip, clip)
-    return update
+    model = SidewaysModel(layers, algorithm=algorithm, update_every=1, **placed)
+    model.compile(make_adam, pixel_error)
+    model.build(clip.shape)
+    model.restart(clip.shape[0])
+    model.advance(clip, clip)
+    return model
 
 
 def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
-    """All frames of `clip` in one call on a full pipe."""
-    from sideways_tf.modules import SidewaysBlock
+    """All frames of the time-major `clip` in one call on a full pipe."""
+    from sideways_tf.model import time_major
     from sideways_tf.networks.autoencoder import autoencoder
 
-    update = stream(algorithm, [SidewaysBlock(x) for x in autoencoder()], clip)
-    return lambda: update.advance(clip, clip).loss.numpy()
+    clip = time_major(clip)
+    model = stream(algorithm, autoencoder(), clip)
+    return lambda: model.advance(clip, clip).numpy()
 
 
 def simulate(depth: int, steps: int) -> None:
     """Print how many frames each algorithm takes in `steps` steps, and in a second."""
     import tensorflow as tf
 
-    from sideways_tf.plan import devices as placement
-    from sideways_tf.plan.times import ModuleTime
-    from sideways_tf.bench.simulated import allow_sleepers, simulated_modules
+    from sideways_tf.bench.simulated import allow_sleepers, simulated_layers
     from sideways_tf.bench.timeline import Timeline, busy_shares
+    from sideways_tf.plan.devices import split_cpu
+    from sideways_tf.plan.times import ModuleTime
 
     allow_sleepers(depth)
-    placement.split_cpu(depth)
+    split_cpu(depth)
     times = [ModuleTime(0.004, 0.004)] * depth
-    devices = [f"CPU:{n}" for n in range(depth)]
-    clip = tf.ones([steps, 1, 2])
+    clip = tf.ones([1, steps, 2])
     for algorithm in ("bp", "sideways"):
         timeline = Timeline()
-        modules = simulated_modules(times, range(depth), devices, timeline)
-        update = stream(algorithm, modules, clip)
+        layers = simulated_layers(times, range(depth), timeline)
+        numbers = ",".join(map(str, range(depth)))
+        devices = ",".join(f"CPU:{n}" for n in range(depth))
+        model = stream(algorithm, layers, clip, devices=devices, placement=numbers)
+        model.restart(1)
         timeline.take()
-        update(clip)
+        model.advance(clip, clip)
         events = timeline.take()
         taken = len({e.frame for e in events if e.module == 1 and not e.backward})
         span = events[-1].end - events[0].start

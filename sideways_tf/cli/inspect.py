@@ -8,20 +8,17 @@ Takes the flags of training; each row is a clip, from its first frame to its las
 
 from __future__ import annotations
 
-import functools
 import os
 
 import cv2
 import numpy as np
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.caption import caption
 from sideways_tf.runs import options
 from sideways_tf.runs.from_flags import define_flags, from_flags
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define_flags(FLAGS)
 define("output", "clips.png", "file to write, *.png")
 define("epoch", 0, "of which the first batch is shown, from 0", low=0)
@@ -30,21 +27,15 @@ define("columns", 12, "frames shown of a clip, evenly apart", low=1)
 
 def main() -> None:
     """Writes the sheet and says where."""
-    from sideways_tf.training import run
+    from sideways_tf.runs import make
 
     chosen = from_flags(FLAGS)
     folder = os.path.dirname(FLAGS.output) or "."
     if not FLAGS.output.endswith(".png") or not os.path.isdir(folder):
         raise UserError(f"--output={FLAGS.output}: give a *.png in a folder that is there")
-    dataset = run.load_dataset(chosen)
+    dataset = make.load_dataset(chosen)
     batches = dataset.train_batches(
-        seed=chosen.seed,
-        epoch=FLAGS.epoch,
-        batch_size=chosen.batch_size,
-        frames=chosen.frames,
-        size=chosen.size,
-        stride=chosen.stride,
-        padding=chosen.padding,
+        make.clip_of(chosen), seed=chosen.seed, epoch=FLAGS.epoch, batch_size=chosen.batch_size
     )
     clips, labels = next(batches.as_numpy_iterator())
     names = [dataset.class_names[label] for label in labels]
@@ -60,17 +51,17 @@ def contact_sheet(
     """A row for each clip under its class name.
 
     Args:
-        clips: float32 [K, B, H, W, 3] in [0, 1].
+        clips: float32 [B, K, H, W, 3] in [0, 1].
         names: of the B classes.
         columns: frames of a row, at most K of them.
 
     Returns:
         uint8 [rows, columns, 3] RGB, and the indices of the frames shown, from 0.
     """
-    num_frames = len(clips)
+    num_frames = clips.shape[1]
     shown = np.unique(np.linspace(0, num_frames - 1, columns).round().astype(int))
     rows = []
-    for clip, name in zip(clips[shown].swapaxes(0, 1), names, strict=True):
+    for clip, name in zip(clips[:, shown], names, strict=True):
         row = np.concatenate(list(clip), axis=1)
         rows += [caption(name, row.shape[1]), (row * 255).round().astype(np.uint8)]
     return np.concatenate(rows), shown

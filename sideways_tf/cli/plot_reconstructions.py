@@ -9,25 +9,17 @@ consecutive frames from the middle; the animation shows the three side by side.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
 if TYPE_CHECKING:
-    import numpy as np
 
-    from sideways_tf.data import VideoDataset
     from sideways_tf.report.reconstruction import Network
     from sideways_tf.runs.config import Config
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("bp", "", "folder of the run trained with --algorithm=bp")
 define("sideways", "", "folder of the --algorithm=sideways run")
 define("output", "", "the picture, .png")
@@ -44,75 +36,17 @@ _ALGORITHMS = ("bp", "sideways")
 
 def main() -> None:
     """Restore both runs, run them over some test videos, draw."""
-    from sideways_tf.report import reconstruction_pictures as pictures
-    from sideways_tf.training import run
 
     if not FLAGS.output and not FLAGS.animation:
         raise UserError("--output and --animation are missing: name a .png, a .gif, or both")
     configs = {name: _config(name) for name in _ALGORITHMS}
-    _check_same(configs)
-    run.start_tensorflow(configs["bp"])
-    dataset = run.load_dataset(configs["bp"])
-    networks = {name: _network(name, config, dataset) for name, config in configs.items()}
-    rows: list[list[np.ndarray]] = []
-    moving: list[np.ndarray] = []
-    videos = dataset.test_videos(size=configs["bp"].size, stride=configs["bp"].stride)
-    for frames, _, name in videos.take(FLAGS.videos):
-        found = {
-            algorithm: pictures.shown(network, algorithm, frames, name.numpy().decode())
-            for algorithm, network in networks.items()
-        }
-        streams = {"truth": found["bp"][0], **{each: both[1] for each, both in found.items()}}
-        rows += [list(pictures.middle(stream, FLAGS.frames)) for stream in streams.values()]
-        moving += [
-            pictures.labelled(dict(zip(streams, triple, strict=True)), FLAGS.scale)
-            for triple in zip(*streams.values(), strict=True)
-        ]
-    if FLAGS.output:
-        pictures.write_picture(Path(FLAGS.output), pictures.tile(rows))
-    if FLAGS.animation:
-        pictures.write_animation(Path(FLAGS.animation), moving)
 
 
-def _config(algorithm: str) -> Config:
-    """The configuration of a run, of this algorithm and of an auto-encoder."""
-    from sideways_tf.runs.folder import RunFolder
-
-    path = FLAGS[algorithm].value
-    if not path:
-        raise UserError(f"--{algorithm} is missing: name the folder of a run, runs/NAME")
-    config = RunFolder(path).config()
-    if not config.autoencodes:
-        raise UserError(
-            f"--{algorithm}={path} is a classifier (--model={config.model}): name a run of "
-            "--model=autoencoder"
-        )
-    if config.algorithm != algorithm:
-        raise UserError(f"--{algorithm}={path} was trained with --algorithm={config.algorithm}")
-    moved = {"data_dir": FLAGS.data_dir, "cache_dir": FLAGS.cache_dir}
-    given = {name: value for name, value in moved.items() if value is not None}
-    return dataclasses.replace(config, **given)
-
-
-def _check_same(configs: dict[str, Config]) -> None:
-    for name in _SAME:
-        values = {getattr(config, name) for config in configs.values()}
-        if len(values) > 1:
-            raise UserError(
-                f"the two runs differ in --{name} ({', '.join(sorted(map(str, values)))}): name "
-                "two runs on the same frames"
-            )
-
-
-def _network(algorithm: str, config: Config, dataset: VideoDataset) -> Network:
+def _network(algorithm: str, config: Config) -> Network:
     """The network of a run, at its newest checkpoint."""
     from sideways_tf.report.reconstruction import Network
     from sideways_tf.runs.folder import RunFolder
-    from sideways_tf.training.checkpoints import Checkpoints
-    from sideways_tf.training.task import make_update
+    from sideways_tf.runs.make import open_trained
 
-    update = make_update(config, dataset)
-    folder = RunFolder(FLAGS[algorithm].value)
-    if not Checkpoints(folder, update).restore():
-        raise UserError(f"--{algorithm}={folder.path} has no checkpoint yet: train first")
-    return Network(update.engine.modules)
+    model, _, _ = open_trained(config, RunFolder(FLAGS[algorithm].value))
+    return Network(model.run_frames, model.depth)

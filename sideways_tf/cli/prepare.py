@@ -8,18 +8,14 @@ Stopped and started again it continues where it was.
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import Any
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 from sideways_tf.runs.config import DATASETS
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("dataset", "", f"which one: {', '.join(DATASETS)}")
 define("source_dir", "", "folder with the archives or what they unpack to")
 define("data_dir", "", "folder for the prepared data set")

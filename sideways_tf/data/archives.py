@@ -15,10 +15,14 @@ from tqdm import tqdm
 
 from sideways_tf.errors import UserError
 
-# Each unpacks all of an archive in one pass; rarfile alone would start one for every file.
+# Each unpacks all of an archive in one pass; rarfile alone would start one for every file. None
+# but unrar reads all kinds: bsdtar no old solid ones, unar not all new ones, and some systems'
+# 7z none. So they are tried in turn.
 _RAR_TOOLS: dict[str, Callable[[str, str], list[str]]] = {
     "unrar": lambda archive, target: ["unrar", "x", "-y", "-p-", archive, target + "/"],
     "bsdtar": lambda archive, target: ["bsdtar", "-xvf", archive, "-C", target],
+    "7z": lambda archive, target: ["7z", "x", "-y", "-p-", "-bb1", f"-o{target}", archive],
+    "unar": lambda archive, target: ["unar", "-f", "-D", "-o", target, archive],
 }
 _CHUNK = 2**20  # bytes
 _DAMAGED = (
@@ -55,7 +59,8 @@ def unpack_all(source_dir: Path, archives: Mapping[str, Sequence[str]], target: 
         for archive in [next((source_dir / n for n in names if (source_dir / n).is_file()), None)]
         if archive is not None
     }
-    if not found:
+    half = {folder for folder in archives if any((source_dir / folder).glob("*.rar"))}
+    if not found and not half:
         return source_dir
     target.mkdir(parents=True, exist_ok=True)
     for folder in archives:
@@ -63,9 +68,24 @@ def unpack_all(source_dir: Path, archives: Mapping[str, Sequence[str]], target: 
             continue
         if folder in found:
             _unpack_folder(found[folder], target / folder)
+        elif folder in half:
+            _unpack_rest(source_dir / folder, target / folder)
         elif (source_dir / folder).is_dir():
             (target / folder).symlink_to((source_dir / folder).resolve())
     return target
+
+
+def _unpack_rest(folder: Path, target: Path) -> None:
+    """Makes `target` out of a folder that holds a folder or a rar for each class."""
+    whole = target.with_name(f".{target.name}.classes")
+    whole.mkdir(exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        made = whole / path.stem
+        if path.is_dir() and not made.exists():
+            made.symlink_to(path.resolve())
+        elif path.suffix == ".rar" and not made.exists() and not path.with_suffix("").is_dir():
+            _unpack_folder(path, made)
+    whole.rename(target)
 
 
 def _unpack_folder(archive: Path, folder: Path) -> None:
@@ -119,19 +139,41 @@ def _unpack_tar(archive: Path, target: Path) -> None:
 
 def _unpack_rar(archive: Path, target: Path) -> None:
     with rarfile.RarFile(archive) as file:
-        members = file.infolist()
+        members, locked, solid = file.infolist(), file.needs_password(), file.is_solid()
+        several = len(file.volumelist()) > 1
+    old = any(member.extract_version < 50 for member in members)
     _check_names(archive, (member.filename for member in members))
     if any(member.is_symlink() for member in members):
         raise UserError(f"{archive}: holds a link, the official one holds none; download it again")
-    tool = next((tool for tool in _RAR_TOOLS if shutil.which(tool)), None)
-    if tool is None:
+    if locked:
+        raise UserError(f"{archive}: has a password, the official one has none; download it again")
+    end = max((member.data_offset + member.compress_size for member in members), default=0)
+    if end > archive.stat().st_size and not several:
+        raise rarfile.BadRarFile(f"it holds {archive.stat().st_size} of {end} bytes or more")
+    tools = [tool for tool in _RAR_TOOLS if shutil.which(tool)]
+    if not tools:
         raise UserError(
             f"{archive}: no program to unpack rar is installed; install bsdtar (Debian, Ubuntu: "
             "apt install libarchive-tools; Fedora: bsdtar) or unrar, or unpack it yourself"
         )
-    _run_with_progress(
-        _RAR_TOOLS[tool](os.fspath(archive), os.fspath(target)), archive.name, len(members)
+    problem: Exception | None = None
+    for tool in tools:
+        if tool == "bsdtar" and ((solid and old) or several):
+            continue  # it would go on to the end before it says so
+        command = _RAR_TOOLS[tool](os.fspath(archive), os.fspath(target))
+        try:
+            _run_with_progress(command, archive.name, len(members))
+            _check_sizes(members, target)
+            return
+        except (subprocess.SubprocessError, rarfile.BadRarFile) as error:
+            problem = error
+    raise UserError(
+        f"{archive}: damaged, or a kind of rar that {' and '.join(tools)} cannot read"
+        f"{f' ({_one_line(problem)})' if problem else ''}; install unrar, or download it again"
     )
+
+
+def _check_sizes(members: Iterable[rarfile.RarInfo], target: Path) -> None:
     for member in members:
         path = target / member.filename
         if not member.is_dir() and (not path.is_file() or path.stat().st_size != member.file_size):

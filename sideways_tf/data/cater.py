@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from sideways_tf.data.listing import Listing, Video, read_lines
+from sideways_tf.data.listing import Listing, Video, is_hidden, read_lines
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
 
 UNLABELLED = "unlabelled"
@@ -40,12 +40,12 @@ class Cater(VideoBuilder):
         for part, file in (("train", "train.txt"), ("test", "val.txt")):
             listing.add(part, self._read(root, root / "lists" / "actions_present" / file))
         listed = {v.name for v in listing.train + listing.test}
-        there = {path.name for path in (root / "videos").iterdir()}
+        there = {path.name for path in (root / "videos").iterdir() if not is_hidden(path)}
         listing.unlisted.extend(sorted(there - listed))
         return listing
 
     def _read(self, root: Path, path: Path) -> Iterator[Video]:
         """Lines are `name.avi label,label,...`."""
-        for line in read_lines(path, self.how_to_get()):
+        for line in read_lines(path, self.layout()):
             name = line.split()[0]
             yield Video(name, UNLABELLED, root / "videos" / name)

@@ -24,14 +24,21 @@ class VideoDataset:
         failures: (video, reason) of those left out because they cannot be decoded.
     """
 
-    def __init__(self, builder: VideoBuilder):
-        """Opens what `builder` has prepared."""
+    def __init__(self, builder: VideoBuilder, shorter_side: int | None = None):
+        """Opens what `builder` has prepared.
+
+        Args:
+            builder: of a data set that is prepared.
+            shorter_side: pixels that larger frames are resized to when they are read; None takes
+                them as they are stored.
+        """
         self.name: str = builder.name
         self.class_names: list[str] = list(builder.info.features["label"].names)
         facts = builder.info.metadata
         self.failures: list[tuple[str, str]] = [(name, why) for name, why in facts["failures"]]
-        self._min_height: int = facts["min_height"]
-        self._min_width: int = facts["min_width"]
+        self._smallest: tuple[int, int] = (facts["min_width"], facts["min_height"])
+        same = shorter_side == builder.builder_config.shorter_side
+        self._shorter_side = None if same else shorter_side
         self.records: dict[str, RecordIndex] = {
             split: index_records([str(path) for path in builder.info.splits[split].filepaths])
             for split in ("train", "test")
@@ -77,7 +84,7 @@ class VideoDataset:
             batch_size: clips in a batch, B.
 
         Returns:
-            Clips float32 [K, B, size, size, 3] in [0, 1] and labels int32 [B].
+            Clips float32 [B, K, size, size, 3] in [0, 1] and labels int32 [B].
 
         Raises:
             UserError: the crop does not fit, or the data set holds less than a batch.
@@ -90,8 +97,9 @@ class VideoDataset:
                 "give a smaller batch"
             )
         return pipeline.train_batches(
-            self.records["train"], clip, seed=seed, epoch=epoch, skip=skip, batch_size=batch_size
-        )
+            self.records["train"], clip, seed=seed, epoch=epoch, skip=skip, batch_size=batch_size,
+            shorter_side=self._shorter_side,
+        )  # fmt: skip
 
     def test_videos(self, clip: Clip) -> tf.data.Dataset:
         """The test videos, whole, in a fixed order; of `clip`, size and stride count.
@@ -100,17 +108,33 @@ class VideoDataset:
             Frames float32 [N, size, size, 3] in [0, 1], the centre crop; label int32 []; name
             string []. N differs from video to video.
         """
-        self._check_size(clip)
-        return pipeline.whole_videos(self.records["test"], clip)
+        return self._whole("test", clip)
 
     def train_videos(self, clip: Clip) -> tf.data.Dataset:
         """The training videos in the form of `test_videos`, without any augmentation."""
+        return self._whole("train", clip)
+
+    def test_pieces(self, clip: Clip, *, length: int) -> tf.data.Dataset:
+        """The test videos in pieces of `length` frames or less, at memory that they do not raise.
+
+        Returns:
+            Frames float32 [n, size, size, 3] in [0, 1], the centre crop, n at most `length`; label
+            int32 []; name string []; bool [], whether it is the last piece of its video.
+        """
+        check_positive(length=length)
+        return self._pieces("test", clip, length)
+
+    def _whole(self, part: str, clip: Clip) -> tf.data.Dataset:
+        return self._pieces(part, clip, None).map(lambda *piece: piece[:3])
+
+    def _pieces(self, part: str, clip: Clip, length: int | None) -> tf.data.Dataset:
         self._check_size(clip)
-        return pipeline.whole_videos(self.records["train"], clip)
+        return pipeline.pieces(self.records[part], clip, length, self._shorter_side)
 
     def _check_size(self, clip: Clip) -> None:
-        if clip.size > min(self._min_height, self._min_width):
+        width, height = self._smallest
+        if clip.size > (self._shorter_side or min(width, height)):
             raise UserError(
-                f"size={clip.size}: the smallest frames of {self.name} are {self._min_width}x"
-                f"{self._min_height} pixels; give a smaller crop or a larger resize"
+                f"size={clip.size}: the smallest frames of {self.name} are {width}x{height} "
+                "pixels; give a smaller crop or a larger resize"
             )

@@ -1,27 +1,39 @@
 """A user's own videos: any directory of class folders."""
 
 import hashlib
+import shlex
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sideways_tf.data.cater import UNLABELLED
-from sideways_tf.data.listing import VIDEO_SUFFIXES, Listing, Video, printable, read_lines
+from sideways_tf.data.listing import (
+    VIDEO_SUFFIXES,
+    Listing,
+    Video,
+    is_video,
+    printable,
+    read_lines,
+    walk,
+)
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
 from sideways_tf.errors import UserError
 
 SPLIT_FILE = "split.txt"
+TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first that is there
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TEST_SHARE = 0.3
 
 
 class Folder(VideoBuilder):
     """Class folders with videos, of any size, length and frame rate.
 
-    What decides between train and test: the folders `train/` and `test/` where the root has
-    both; else its file `split.txt` with lines `class/file.mp4 train`; else a share of each class,
-    drawn from the names by a seed. The split is written to `folder-split.txt` beside the prepared
-    data set, in the form of `split.txt`.
+    What decides between train and test: the folders `train/` and `test/` (or `val/`) where the
+    root has both; else its file `split.txt` with lines `class/file.mp4 train`; else a share of
+    each class, drawn from the names by a seed. The split is written to `folder-split.txt` beside
+    the prepared data set, in the form of `split.txt`.
     """
 
     BUILDER_CONFIGS: ClassVar = [VideoConfig()]
@@ -47,19 +59,25 @@ class Folder(VideoBuilder):
 
     def list_videos(self, source_dir: Path | None) -> Listing:
         assert source_dir is not None
-        if (source_dir / "train").is_dir() and (source_dir / "test").is_dir():
+        tests = [name for name in TEST_FOLDERS if (source_dir / name).is_dir()]
+        if (source_dir / "train").is_dir() and tests:
             listing = Listing()
-            for part in ("train", "test"):
-                videos, ignored = self._scan(source_dir / part, source_dir)
+            for part, folder in (("train", "train"), ("test", tests[0])):
+                videos, ignored = self._scan(source_dir / folder, source_dir)
                 getattr(listing, part).extend(videos)
                 listing.unlisted.extend(ignored)
-            return listing
-        videos, ignored = self._scan(source_dir, source_dir)
-        if (source_dir / SPLIT_FILE).is_file():
-            listing = self._split_by_list(source_dir / SPLIT_FILE, videos)
+            for folder in tests[1:]:
+                paths = walk(source_dir / folder)
+                listing.unlisted.extend(printable(path, source_dir) for path in paths)
         else:
-            listing = self._split_by_share(videos)
-        listing.unlisted.extend(name for name in ignored if name != SPLIT_FILE)
+            videos, ignored = self._scan(source_dir, source_dir)
+            if (source_dir / SPLIT_FILE).is_file():
+                listing = self._split_by_list(source_dir / SPLIT_FILE, videos)
+            else:
+                listing = self._split_by_share(videos)
+            listing.unlisted.extend(name for name in ignored if name != SPLIT_FILE)
+        if not listing.train and not listing.test:
+            self._explain_images(source_dir, listing.unlisted)
         return listing
 
     def class_names(self, listing: Listing) -> list[str]:
@@ -67,26 +85,38 @@ class Folder(VideoBuilder):
 
     def label_of(self, path: Path, root: Path) -> str | None:
         """The class folder's name; None for a file that is in none."""
-        parts = Path(printable(path, root)).parts
+        parts = Path(_composed(path, root)).parts
         return parts[0] if len(parts) == 2 else None
 
     def _scan(self, root: Path, source_dir: Path) -> tuple[list[Video], list[str]]:
         """Videos below `root`, and the names of all else; a name starts at `source_dir`."""
         videos, ignored = [], []
-        for path in sorted(root.rglob("*")):
+        for path in walk(root):
             label = self.label_of(path, root)
-            name = printable(path, source_dir)
-            if path.suffix.lower() in VIDEO_SUFFIXES and label is not None:
+            name = _composed(path, source_dir)
+            if is_video(path) and label is not None:
                 videos.append(Video(name, label, path))
-            elif not path.is_dir():
+            else:
                 ignored.append(name)
         return videos, ignored
+
+    def _explain_images(self, root: Path, ignored: list[str]) -> None:
+        """Says what is wrong where videos lie as folders of images."""
+        images = [name for name in ignored if name.lower().endswith(_IMAGE_SUFFIXES)]
+        if images:
+            folder = root / Path(images[0]).parent
+            pattern = str(folder / f"*{Path(images[0]).suffix}")
+            make = ["ffmpeg", "-framerate", "25", "-pattern_type", "glob", "-i", pattern]
+            raise UserError(
+                f"{self.name}: holds images ({images[0]} and {len(images) - 1} more), no videos; "
+                f"make a video of each folder: {shlex.join([*make, f'{folder}.mp4'])}"
+            )
 
     def _split_by_list(self, path: Path, videos: Iterable[Video]) -> Listing:
         there = {video.name: video for video in videos}
         parts: dict[str, list[Video]] = {"train": [], "test": []}
-        for line in read_lines(path, self.how_to_get()):
-            name, _, part = line.rpartition(" ")
+        for line in read_lines(path, self.layout()):
+            name, _, part = unicodedata.normalize("NFC", line).rpartition(" ")
             if part not in parts:
                 raise UserError(f"{path}: {line!r} is not `class/file.mp4 train` or `... test`")
             label = name.strip().split("/")[0]
@@ -112,10 +142,11 @@ class Folder(VideoBuilder):
         return hashlib.sha256(f"{self._split_seed} {video.name}".encode()).digest()
 
     @classmethod
-    def how_to_get(cls) -> str:
+    def layout(cls) -> str:
         return (
-            f"it must hold a folder for each class with videos ({cls.WHERE_TO_GET}), or train/ and "
-            "test/ with such folders; dataset=moving_shapes needs no videos"
+            "expected: a folder for each class with videos, or such folders in train/ and test/:\n"
+            "  cat/1.mp4\n  dog/2.mp4\n"
+            f"{cls.WHERE_TO_GET}; dataset=moving_shapes needs no videos"
         )
 
     def record_split(self, listing: Listing) -> None:
@@ -123,6 +154,11 @@ class Folder(VideoBuilder):
         parts = (("train", listing.train), ("test", listing.test))
         rows = sorted(f"{video.name} {part}\n" for part, videos in parts for video in videos)
         path.write_text("".join(rows), encoding="utf-8")
+
+
+def _composed(path: Path, root: Path) -> str:
+    """The name below `root`, accents composed: macOS writes them apart, lists as a rule do not."""
+    return unicodedata.normalize("NFC", printable(path, root))
 
 
 class FramesOnly(Folder):

@@ -47,14 +47,15 @@ class Hmdb51(VideoBuilder):
         folder = source_dir / "hmdb51_org"
         listing = Listing()
         for label in self.CLASS_NAMES:
+            # Unpacked by hand, the archive of a class may leave a folder of its name in another.
+            nested = folder / label / label
+            videos = nested if nested.is_dir() else folder / label
             tagged = self._read_tags(source_dir, label)
             for part, wanted in (("train", _TRAIN), ("test", _TEST)):
                 names = (name for name, tag in tagged if tag == wanted)
-                listing.add(
-                    part,
-                    (Video(f"{label}/{name}", label, folder / label / name) for name in names),
-                )
-            listing.unused.extend(f"{label}/{name}" for name, tag in tagged if tag == _UNUSED)
+                listing.add(part, (Video(f"{label}/{n}", label, videos / n) for n in names))
+            unused = (name for name, tag in tagged if tag == _UNUSED and (videos / name).exists())
+            listing.unused.extend(f"{label}/{name}" for name in unused)
         listing.find_unlisted(folder)
         return listing
 
@@ -63,7 +64,7 @@ class Hmdb51(VideoBuilder):
         lists, split = source_dir / "testTrainMulti_7030_splits", self.builder_config.split
         path = lists / f"{label}_test_split{split}.txt"
         tagged = []
-        for line in read_lines(path, self.how_to_get()):
+        for line in read_lines(path, self.layout()):
             name, _, tag = line.rpartition(" ")
             if tag not in (_TRAIN, _TEST, _UNUSED) or not name:
                 raise UserError(f"{path}: {line!r} is not `name.avi` and 0, 1 or 2; get it anew")

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from sideways_tf.errors import UserError
 
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".gif")
+VIDEO_SUFFIXES = (
+    ".avi", ".mp4", ".m4v", ".mkv", ".webm", ".mov", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv",
+    ".3gp",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Listing:
         missing: named by the lists, but not there.
         unlisted: there, but named by no list.
         repeated: named more than once by one list; taken once.
-        unused: named by the lists as part of neither train nor test.
+        unused: there, but named by the lists as part of neither train nor test.
     """
 
     train: list[Video] = field(default_factory=list)
@@ -70,8 +73,34 @@ class Listing:
     def find_unlisted(self, folder: Path) -> None:
         """Notes the files of `folder` and its class folders that no list names."""
         listed = {video.name for video in self.train + self.test} | {*self.missing, *self.unused}
-        names = (name for path in folder.glob("*/*") if (name := printable(path, folder)))
-        self.unlisted.extend(sorted(set(names) - listed))
+        names = {printable(path, folder) for path in folder.glob("*/*") if not is_hidden(path)}
+        self.unlisted.extend(sorted(names - listed))
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether it is what systems leave beside a user's files: `.DS_Store`, `._x.mp4`."""
+    return path.name.startswith(".")
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is one by its name."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not is_hidden(path)
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """All files below `root` in order, through links to folders, without what is hidden.
+
+    Raises:
+        UserError: a link leads to a folder that holds it.
+    """
+    for folder, inner, files in os.walk(root, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        here = os.path.realpath(folder)
+        for name in inner:
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and (here + os.sep).startswith(os.path.realpath(path) + os.sep):
+                raise UserError(f"{path}: a link to a folder that holds it; remove the link")
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
 def printable(path: Path, root: Path) -> str:
@@ -79,14 +108,14 @@ def printable(path: Path, root: Path) -> str:
     return os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
 
 
-def read_lines(path: Path, remedy: str) -> Iterator[str]:
+def read_lines(path: Path, layout: str) -> Iterator[str]:
     """The lines of a split list, without CR, trailing blanks and empty lines.
 
     Raises:
-        UserError: the list is not there; `remedy` says what to do.
+        UserError: the list is not there; `layout` says what is expected.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such split list; {remedy}")
-    for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        raise UserError(f"{path}: no such split list\n{layout}")
+    for line in path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines():
         if line.strip():
             yield line.strip()

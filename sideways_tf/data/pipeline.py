@@ -7,16 +7,17 @@ import tensorflow as tf
 
 from sideways_tf.data.augment import centre_window, random_flip, random_window
 from sideways_tf.data.clip import Clip
-from sideways_tf.data.records import RecordIndex, read_record
+from sideways_tf.data.records import Example, RecordIndex, find_example, read_frames
 from sideways_tf.data.sampling import clip_indices, clip_start
 
 # One batch is computed on, one is ready, one is being made.
 PREFETCHED_BATCHES = 2
 # Fixed: tf.data's own tuning starts from one call anew in each epoch.
 PARALLEL_CALLS = 2 * len(os.sched_getaffinity(0))
+DCT_METHOD = "INTEGER_ACCURATE"
 
-Example = dict[str, tf.Tensor]
-"""`video`: JPEG strings [N]; `label`: int64 []; `name`: string []."""
+FrameSize = tuple[tf.Tensor, tf.Tensor]
+"""Height and width, int32 []."""
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
@@ -32,49 +33,44 @@ def draw_seed(seed: int, epoch: int, name: tf.Tensor) -> tf.Tensor:
     )
 
 
-def parse_example(record: tf.Tensor) -> Example:
-    """Reads a stored example without decoding a frame.
-
-    TFDS's own parser would run a loop over all frames of the video, sampled or not.
-    """
-    features = {
-        "video": tf.io.RaggedFeature(tf.string),
-        "label": tf.io.FixedLenFeature([], tf.int64),
-        "name": tf.io.FixedLenFeature([], tf.string),
-    }
-    return tf.io.parse_single_example(record, features)
-
-
 def clip_seeds(seed: tf.Tensor) -> list[tf.Tensor]:
     """Seeds, int32 [2] each, of a clip's start, crop and flip."""
     return tf.unstack(tf.random.experimental.stateless_split(seed, 3), num=3)
 
 
-def decode_frames(jpegs: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
-    """Phases *decode* and *crop*: JPEG strings [K] -> uint8 [K, size, size, 3] inside `window`."""
-    return tf.map_fn(
-        lambda jpeg: tf.io.decode_and_crop_jpeg(
-            jpeg, window, channels=3, dct_method="INTEGER_ACCURATE"
-        ),
-        jpegs,
-        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
-    )
+def decode_frames(
+    jpegs: tf.Tensor, window: tf.Tensor, size: int, resized: FrameSize | None = None
+) -> tf.Tensor:
+    """Phases *decode* and *crop*: JPEG strings [n] -> uint8 [n, size, size, 3] inside `window`.
+
+    Where `resized` is given, the whole frame is brought to that size before it is cropped.
+    """
+
+    def decode(jpeg: tf.Tensor) -> tf.Tensor:
+        if resized is None:
+            return tf.io.decode_and_crop_jpeg(jpeg, window, channels=3, dct_method=DCT_METHOD)
+        frame = tf.io.decode_jpeg(jpeg, channels=3, dct_method=DCT_METHOD)
+        small = tf.image.resize(frame, resized, "area")
+        cropped = tf.slice(small, [window[0], window[1], 0], [size, size, 3])
+        return tf.cast(tf.round(cropped), tf.uint8)
+
+    return tf.map_fn(decode, jpegs, fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8))
 
 
-def sample_frames(video: tf.Tensor, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
-    """Phase *sample*: JPEG strings [N] of a video -> those of a clip, [K]."""
-    num_frames = tf.size(video)
+def sample_frames(example: Example, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
+    """Phases *sample* and *read*: JPEG strings [K] of a clip."""
+    num_frames = tf.shape(example["frames"])[0]
     start = clip_start(num_frames, clip.frames * clip.stride, seed)
-    return tf.gather(video, clip_indices(num_frames, start, clip.frames, clip.stride, clip.padding))
+    indices = clip_indices(num_frames, start, clip.frames, clip.stride, clip.padding)
+    return read_frames(example["path"], tf.gather(example["frames"], indices))
 
 
-def make_clip(example: Example, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
-    """Phases *sample* to *flip* of one example: uint8 [K, size, size, 3]."""
-    start_seed, crop_seed, flip_seed = clip_seeds(seed)
-    jpegs = sample_frames(example["video"], clip, start_seed)
-    height, width = _frame_size(jpegs)
-    window = random_window(height, width, clip.size, crop_seed)
-    return random_flip(decode_frames(jpegs, window, clip.size), flip_seed)
+def augment(jpegs: tf.Tensor, clip: Clip, seed: tf.Tensor, shorter_side: int | None) -> tf.Tensor:
+    """Phases *decode* to *flip* of a clip's JPEG strings [K]: uint8 [K, size, size, 3]."""
+    _, crop_seed, flip_seed = clip_seeds(seed)
+    stored, resized = _frame_sizes(jpegs, shorter_side)
+    window = random_window(*(resized or stored), clip.size, crop_seed)
+    return random_flip(decode_frames(jpegs, window, clip.size, resized), flip_seed)
 
 
 def train_batches(
@@ -85,20 +81,23 @@ def train_batches(
     epoch: int,
     skip: int,
     batch_size: int,
+    shorter_side: int | None = None,
 ) -> tf.data.Dataset:
-    """One epoch of clips float32 [K, B, size, size, 3] in [0, 1] and labels int32 [B].
+    """One epoch of clips float32 [B, K, size, size, 3] in [0, 1] and labels int32 [B].
 
     Every draw is a function of (seed, epoch, example), so an epoch repeats bit for bit, and from
     batch `skip` on equals the whole epoch from there on.
     """
 
     def example_clip(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example = parse_example(read_record(*location))
+        example = find_example(*location)
         seeds = draw_seed(seed, epoch, example["name"])
-        return make_clip(example, clip, seeds), tf.cast(example["label"], tf.int32)
+        jpegs = sample_frames(example, clip, clip_seeds(seeds)[0])
+        return augment(jpegs, clip, seeds, shorter_side), tf.cast(example["label"], tf.int32)
 
-    def time_major(clips: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return to_unit_range(tf.transpose(clips, [1, 0, 2, 3, 4])), labels
+    def unit_range(clips: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape = [batch_size, clip.frames, clip.size, clip.size, 3]
+        return tf.ensure_shape(to_unit_range(clips), shape), labels
 
     order = epoch_order(len(records), seed, epoch)[skip * batch_size :]
     clips = (
@@ -106,31 +105,48 @@ def train_batches(
         .dataset()
         .map(example_clip, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     )
-    batches = clips.batch(batch_size, drop_remainder=True).map(time_major)
+    batches = clips.batch(batch_size, drop_remainder=True).map(unit_range)
     return untuned(batches.prefetch(PREFETCHED_BATCHES))
 
 
-def whole_videos(records: RecordIndex, clip: Clip) -> tf.data.Dataset:
-    """All videos in stored order: frames float32 [N, size, size, 3] in [0, 1], label, name.
+def pieces(
+    records: RecordIndex, clip: Clip, length: int | None = None, shorter_side: int | None = None
+) -> tf.data.Dataset:
+    """All videos in stored order, each in pieces of `length` frames, the last one of the rest.
 
-    The crop is the centre's; of the frames every stride-th is kept, from the first.
+    The crop is the centre's; of the frames every stride-th is kept, from the first. None gives
+    each video in one piece; else memory does not grow with the length of a video.
+
+    Yields:
+        Frames float32 [n, size, size, 3] in [0, 1]; label int32 []; name string []; whether it is
+        the last piece of its video, bool [].
     """
 
-    def example_video(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        example = parse_example(read_record(*location))
-        height, width = _frame_size(example["video"])
-        jpegs = example["video"][:: clip.stride]
-        frames = decode_frames(jpegs, centre_window(height, width, clip.size), clip.size)
-        return (
-            to_unit_range(frames),
-            tf.cast(example["label"], tf.int32),
-            example["name"],
-        )
+    def cut(*location: tf.Tensor) -> tf.data.Dataset:
+        example = find_example(*location)
+        frames = example["frames"][:: clip.stride]
+        count = tf.shape(frames, tf.int64)[0]
+        step = tf.cast(length, tf.int64) if length else count
 
-    videos = records.dataset().map(
-        example_video, num_parallel_calls=PARALLEL_CALLS, deterministic=True
-    )
-    return untuned(videos.prefetch(PREFETCHED_BATCHES))
+        def piece(start: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            end = start + step
+            part = frames[start:end]
+            return example["path"], part, example["label"], example["name"], end >= count
+
+        return tf.data.Dataset.range(0, count, step).map(piece)
+
+    def decode(
+        path: tf.Tensor, part: tf.Tensor, label: tf.Tensor, name: tf.Tensor, last: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        jpegs = read_frames(path, part)
+        stored, resized = _frame_sizes(jpegs, shorter_side)
+        window = centre_window(*(resized or stored), clip.size)
+        frames = decode_frames(jpegs, window, clip.size, resized)
+        return to_unit_range(frames), tf.cast(label, tf.int32), name, last
+
+    parts = records.dataset().flat_map(cut)
+    decoded = parts.map(decode, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
+    return untuned(decoded.prefetch(PREFETCHED_BATCHES))
 
 
 def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -147,7 +163,7 @@ def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
 def names(records: RecordIndex) -> tf.data.Dataset:
     """The names of all videos, string [], in stored order."""
     return records.dataset().map(
-        lambda *location: parse_example(read_record(*location))["name"],
+        lambda *location: find_example(*location)["name"],
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -158,7 +174,12 @@ def to_unit_range(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cast(pixels, tf.float32) / 255.0
 
 
-def _frame_size(jpegs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width, int32 []; all frames of a video have one size."""
+def _frame_sizes(jpegs: tf.Tensor, shorter_side: int | None) -> tuple[FrameSize, FrameSize | None]:
+    """Of all frames of a video: as stored, and as resized to `shorter_side` where that is given."""
     shape = tf.io.extract_jpeg_shape(jpegs[0])
-    return shape[0], shape[1]
+    stored = shape[0], shape[1]
+    if shorter_side is None:
+        return stored, None
+    scale = shorter_side / tf.minimum(*stored)
+    height, width = (tf.cast(tf.round(tf.cast(n, tf.float64) * scale), tf.int32) for n in stored)
+    return stored, (height, width)

@@ -1,50 +1,44 @@
 """Decoded videos on disk between *decode* and *store*: what is there need not be decoded again."""
 
 import hashlib
+import json
 import os
-import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from sideways_tf.data.listing import Video
-from sideways_tf.data.video_files import VideoError, encode_jpeg, resize_shorter_side
+from sideways_tf.data.video_files import Decoded, VideoError
+from sideways_tf.errors import UserError
 
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded video: its frames as JPEG strings, all of `height` x `width` pixels."""
-
-    jpegs: list[bytes]
-    height: int
-    width: int
-
-
-FrameReader = Callable[[Video], Iterable[np.ndarray]]
+Reader = Callable[[Video], Decoded]
 
 
 class Staging:
-    """A folder with one file per decoded video; a file there is always whole."""
+    """A folder with one file per decoded video; a file there is always whole.
 
-    def __init__(self, folder: Path, shorter_side: int | None):
+    `kind` says in which form: files of another kind are not taken for it.
+    """
+
+    def __init__(self, folder: Path, kind: str):
         self._folder = folder
-        self._shorter_side = shorter_side
+        self._kind = kind
 
     def load(self, video: Video) -> Decoded:
         """Reads what `decode` left."""
-        with np.load(self._file(video)) as staged:
-            data = staged["jpegs"].tobytes()
-            ends = np.cumsum(staged["sizes"])
-            height, width = (int(side) for side in staged["frame"])
-        starts = np.concatenate([[0], ends[:-1]])
-        return Decoded([data[a:b] for a, b in zip(starts, ends, strict=True)], height, width)
+        with self._file(video).open("rb") as file:
+            facts = json.loads(file.readline())
+            checksum = facts.pop("checksum")
+            jpegs = [file.read(size) for size in facts.pop("sizes")]
+            if _checksum(jpegs) != checksum or file.read():
+                raise ValueError("its checksum is another one")
+        return Decoded(jpegs, **facts)
 
-    def decode(self, video: Video, read: FrameReader) -> None:
-        """Decodes, resizes and stores one video, unless an earlier run has done it.
+    def decode(self, video: Video, read: Reader) -> None:
+        """Decodes and keeps one video, unless an earlier run has done it.
 
         Raises:
             VideoError: the video cannot be used.
@@ -52,20 +46,23 @@ class Staging:
         target = self._file(video)
         if target.exists():
             return
-        decoded = _encode(read(video), self._shorter_side)
-        partial = target.with_suffix(".partial.npz")
-        np.savez(
-            partial,
-            jpegs=np.frombuffer(b"".join(decoded.jpegs), np.uint8),
-            sizes=np.array([len(jpeg) for jpeg in decoded.jpegs]),
-            frame=np.array([decoded.height, decoded.width]),
-        )
-        partial.rename(target)
+        facts = vars(read(video)).copy()
+        jpegs = facts.pop("jpegs")
+        facts.update(sizes=[len(jpeg) for jpeg in jpegs], checksum=_checksum(jpegs))
+        partial = target.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(json.dumps(facts).encode() + b"\n")
+                file.writelines(jpegs)
+            partial.rename(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def decode_all(
         self,
         videos: Sequence[Video],
-        read: FrameReader,
+        read: Reader,
         *,
         description: str,
         workers: int,
@@ -93,12 +90,15 @@ class Staging:
         for video in videos:
             try:
                 yield video, self.load(video)
-            except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 self._file(video).unlink()
-                raise OSError(f"{self._file(video)} is damaged and was removed") from error
+                raise UserError(
+                    f"{self._file(video)}: damaged, and removed now; start again, the other videos "
+                    "are kept"
+                ) from error
 
     def _file(self, video: Video) -> Path:
-        identity = [video.name, str(self._shorter_side)]
+        identity = [video.name, self._kind]
         if video.path is not None and video.path.exists():
             status = os.stat(video.path)
             identity += [
@@ -107,16 +107,11 @@ class Staging:
                 str(status.st_mtime_ns),
             ]
         digest = hashlib.sha256("\n".join(identity).encode("utf-8", "surrogateescape")).hexdigest()
-        return self._folder / f"{digest[:32]}.npz"
+        return self._folder / f"{digest[:32]}.jpegs"
 
 
-def _encode(frames: Iterable[np.ndarray], shorter_side: int | None) -> Decoded:
-    jpegs: list[bytes] = []
-    shape: tuple[int, ...] = ()
-    for frame in frames:
-        resized = resize_shorter_side(frame, shorter_side)
-        if jpegs and resized.shape != shape:
-            raise VideoError(f"frame {len(jpegs) + 1} is of another size than the first")
-        shape = resized.shape
-        jpegs.append(encode_jpeg(resized))
-    return Decoded(jpegs, shape[0], shape[1])
+def _checksum(jpegs: Iterable[bytes]) -> int:
+    checksum = 0
+    for jpeg in jpegs:
+        checksum = zlib.crc32(jpeg, checksum)
+    return checksum

@@ -67,7 +67,7 @@ class Ucf101(VideoBuilder, skip_registration=True):  # type: ignore[call-arg]
 
     def _read(self, folder: Path, path: Path) -> Iterator[Video]:
         """Lines are `Class/name.avi label` in train lists, `Class/name.avi` in test lists."""
-        for line in read_lines(path, self.how_to_get()):
+        for line in read_lines(path, self.layout()):
             name = line.split()[0]
             label = name.split("/")[0]
             if label not in self.CLASS_NAMES:

@@ -1,44 +1,47 @@
 """What all video data sets share: list, decode and store as an ordinary TFDS data set."""
 
 import abc
+import dataclasses
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from sideways_tf.data.archives import unpack_all
+from sideways_tf.data.checks import check_failures, check_filled, check_missing
 from sideways_tf.data.listing import Listing, Video
 from sideways_tf.data.staging import Staging
-from sideways_tf.data.video_files import read_frames
+from sideways_tf.data.video_files import Decoded, VideoFile, encode
 from sideways_tf.errors import UserError
 
 SHORTER_SIDE = 128  # pixels, before a 112x112 crop
-MAX_FAILED_SHARE = 0.05
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclasses.dataclass(eq=False, kw_only=True)
 class VideoConfig(tfds.core.BuilderConfig):
     """Which official split, and how large the stored frames are.
 
     Attributes:
         split: number of the official split, from 1.
         shorter_side: of the stored frames, in pixels; None stores them as they are.
+        fps: frames per second that videos are resampled to; None takes all frames.
     """
 
     name: str = ""
     description: str | None = None
     split: int = 1
     shorter_side: int | None = SHORTER_SIDE
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         size = "as_is" if self.shorter_side is None else str(self.shorter_side)
-        self.name = self.name or f"split{self.split}_{size}"
+        rate = "" if self.fps is None else f"_{self.fps:g}fps"
+        self.name = self.name or f"split{self.split}_{size}{rate}"
         self.description = self.description or f"official split {self.split}, shorter side {size}"
 
 
@@ -74,6 +77,8 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         *,
         source_dir: str | os.PathLike[str] | None = None,
         allow_missing_videos: bool = False,
+        allow_short_videos: bool = False,
+        skip_unreadable: bool = False,
         strict_data: bool = False,
         workers: int | None = None,
         **kwargs: Any,
@@ -83,13 +88,16 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         Args:
             source_dir: the official unpacked layout; None takes TFDS's `manual_dir`.
             allow_missing_videos: whether videos that the lists name may be absent.
+            allow_short_videos: whether videos that were cut short are taken as far as they go.
+            skip_unreadable: whether any number of unreadable videos is left out; else 5 %.
             strict_data: whether a single unreadable video ends the preparation.
             workers: videos decoded at the same time; None takes all cores.
             **kwargs: `data_dir`, `config`, `version` of TFDS.
         """
         self._source_dir = None if source_dir is None else Path(source_dir)
         self._allow_missing_videos = allow_missing_videos
-        self._strict_data = strict_data
+        self._allow_short_videos = allow_short_videos
+        self._limits = {"strict_data": strict_data, "skip_unreadable": skip_unreadable}
         self._workers = workers or len(os.sched_getaffinity(0))
         super().__init__(**kwargs)
 
@@ -97,10 +105,17 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     def list_videos(self, source_dir: Path | None) -> Listing:
         """Phase *list*: the videos of this config's split, below the official layout's root."""
 
-    def read_frames(self, video: Video) -> Iterable[np.ndarray]:
-        """The frames of a video, uint8 [H, W, 3] RGB, before they are resized."""
+    def decode(self, video: Video) -> Decoded:
+        """The frames of a video, as they are stored."""
         assert video.path is not None
-        return read_frames(video.path)
+        file = VideoFile(video.path, allow_short=self._allow_short_videos)
+        config = self.builder_config
+        return dataclasses.replace(
+            encode(file.frames(config.fps), config.shorter_side),
+            rate=file.header.rate,
+            pixel_aspect=file.header.pixel_aspect,
+            cut_short=file.cut_short,
+        )
 
     def class_names(self, listing: Listing) -> list[str]:
         """The class names of a data set that does not know them before it is listed."""
@@ -149,34 +164,47 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             source_dir = unpack_all(source_dir, self.ARCHIVES, self.unpacked_dir)
         listing = self.list_videos(source_dir)
         listing.check_disjoint()
-        self._check_missing(listing)
+        config, root = self.builder_config, Path(self.data_dir_root)
+        if not self._allow_missing_videos:
+            check_missing(self.name, config.split, listing, root / f"{self.name}-missing.txt")
+        several = len(self.BUILDER_CONFIGS) > 1
+        check_filled(self.name, config.split if several else None, listing, self.layout())
         if self.CLASS_NAMES is None:
             self.info.features["label"].names = self.class_names(listing)
-        staging = Staging(self.staging_dir, self.builder_config.shorter_side)
+        staging = Staging(self.staging_dir, f"{config.name} {self._allow_short_videos}")
         videos = listing.train + listing.test
         failures = staging.decode_all(
-            videos, self.read_frames, description=f"{self.name}: decode", workers=self._workers
+            videos, self.decode, description=f"{self.name}: decode", workers=self._workers
         )
-        self._check_failures(failures, len(videos))
-        train, test = (
-            [video for video in part if video.name not in failures]
-            for part in (listing.train, listing.test)
-        )
-        self._check_filled(train, test)
+        report = root / f"{self.name}-unreadable.txt"
+        check_failures(self.name, failures, len(videos), report=report, **self._limits)
+        for part in (listing.train, listing.test):
+            part[:] = [video for video in part if video.name not in failures]
+        check_filled(self.name, config.split if several else None, listing, self.layout())
         self.record_split(listing)
-        self.info.metadata.update(
-            failures=sorted(failures.items()),
-            missing=listing.missing,
-            unlisted=listing.unlisted,
-            repeated=listing.repeated,
-            num_unused=len(listing.unused),
-            frames=0,
-            min_height=2**31,
-            min_width=2**31,
-        )
+        self.info.metadata.update(self._facts(listing, failures))
         return {
-            "train": self._generate_examples(staging, train),
-            "test": self._generate_examples(staging, test),
+            "train": self._generate_examples(staging, listing.train),
+            "test": self._generate_examples(staging, listing.test),
+        }
+
+    def _facts(self, listing: Listing, failures: dict[str, str]) -> dict[str, Any]:
+        """What is known of the data set before it is stored; `_generate_examples` adds to it."""
+        classes = [{video.label for video in part} for part in (listing.train, listing.test)]
+        return {
+            "failures": sorted(failures.items()),
+            "missing": listing.missing,
+            "unlisted": listing.unlisted,
+            "repeated": listing.repeated,
+            "num_unused": len(listing.unused),
+            "only_train": sorted(classes[0] - classes[1]),
+            "only_test": sorted(classes[1] - classes[0]),
+            "cut_short": [],
+            "not_square": [],
+            "rates": [],
+            "frames": 0,
+            "min_height": 2**31,
+            "min_width": 2**31,
         }
 
     def _generate_examples(
@@ -188,6 +216,13 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             facts["frames"] += len(decoded.jpegs)
             facts["min_height"] = min(facts["min_height"], decoded.height)
             facts["min_width"] = min(facts["min_width"], decoded.width)
+            if decoded.rate:
+                rates = [*facts["rates"], decoded.rate]
+                facts["rates"] = [min(rates), max(rates)]
+            if decoded.cut_short:
+                facts["cut_short"].append([video.name, decoded.cut_short])
+            if decoded.pixel_aspect != 1:
+                facts["not_square"].append(video.name)
             yield (
                 video.name,
                 {"video": decoded.jpegs, "label": video.label, "name": video.name},
@@ -197,48 +232,24 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         shutil.rmtree(self.staging_dir, ignore_errors=True)
         shutil.rmtree(self.unpacked_dir, ignore_errors=True)
 
-    def _check_missing(self, listing: Listing) -> None:
-        if listing.missing and not self._allow_missing_videos:
-            raise UserError(
-                f"{self.name}: the lists of split {self.builder_config.split} name "
-                f"{len(listing.missing)} videos that are not there, the first is "
-                f"{listing.missing[0]}; get them, or go on without by allow_missing_videos=True"
-            )
-
-    def _check_filled(self, train: list[Video], test: list[Video]) -> None:
-        for part, videos in (("train", train), ("test", test)):
-            if not videos:
-                raise UserError(
-                    f"{self.name}: no {part} video of split {self.builder_config.split} is there; "
-                    f"{self.how_to_get()}"
-                )
-
-    def _check_failures(self, failures: dict[str, str], count: int) -> None:
-        if not failures or (not self._strict_data and len(failures) <= MAX_FAILED_SHARE * count):
-            return
-        name, reason = next(iter(failures.items()))
-        limit = (
-            "strict_data=True allows none" if self._strict_data else f"over {MAX_FAILED_SHARE:.0%}"
-        )
-        raise UserError(
-            f"{self.name}: {len(failures)} of {count} videos cannot be used ({limit}), the first "
-            f"is {name}: {reason}; replace these files"
-        )
-
     @classmethod
-    def config_for(cls, split: int, shorter_side: int | None) -> VideoConfig:
-        """The config of that split and size, one of `BUILDER_CONFIGS` where it is among them.
+    def config_for(
+        cls, split: int, shorter_side: int | None, fps: float | None = None
+    ) -> VideoConfig:
+        """The config of that split, size and rate, one of `BUILDER_CONFIGS` where it is there.
 
         Raises:
             UserError: the data set has no such split.
         """
         if shorter_side is not None and shorter_side < 1:
             raise UserError(f"resize={shorter_side}: give the shorter side in pixels, from 1")
+        if fps is not None and not 0 < fps < math.inf:
+            raise UserError(f"fps={fps}: give frames per second, above 0")
         splits = sorted({config.split for config in cls.BUILDER_CONFIGS})
         if split not in splits:
             known = ", ".join(map(str, splits))
             raise UserError(f"split={split}: {cls.name} has {known}; give one of these")
-        asked = VideoConfig(split=split, shorter_side=shorter_side)
+        asked = VideoConfig(split=split, shorter_side=shorter_side, fps=fps)
         named = {config.name: config for config in cls.BUILDER_CONFIGS}
         return named.get(asked.name, asked)
 
@@ -248,9 +259,16 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         return ["" if "*" in folder else folder for folder in (p.split("/")[0] for p in cls.LAYOUT)]
 
     @classmethod
-    def how_to_get(cls) -> str:
-        """One sentence: the layout that is expected and where the data set is to be had."""
-        return (
-            f"it must hold {' and '.join(cls.LAYOUT)} as the official archives unpack "
-            f"({cls.WHERE_TO_GET}); dataset=moving_shapes needs no download"
+    def layout(cls) -> str:
+        """Lines below an error: the layout that is expected, where the data set is to be had."""
+        parts = (
+            f"  {' or '.join([part, *cls.ARCHIVES.get(part.split('/')[0], ())])}"
+            for part in cls.LAYOUT
+        )
+        return "\n".join(
+            [
+                "expected, as the official archives unpack:",
+                *parts,
+                f"from {cls.WHERE_TO_GET}; dataset=moving_shapes needs no download",
+            ]
         )

@@ -22,6 +22,7 @@ import tensorflow as tf
 from sideways_tf.engines import schedule
 from sideways_tf.engines.engine import Engine, Episode
 from sideways_tf.engines.passes import (
+    dense,
     mean_with_penalty,
     memory_after,
     module_seeds,
@@ -77,7 +78,7 @@ class BatchedBackprop(Engine):
             summed = tf.reduce_sum(losses)
         sums = tape.gradient(summed, weights, unconnected_gradients="zero")
         means = [
-            mean_with_penalty(module, [tf.convert_to_tensor(g) for g in total], self.gamma(i, frames))
+            mean_with_penalty(module, dense(total), self.gamma(i, frames))
             for i, (module, total) in enumerate(zip(self.modules, sums, strict=True), 1)
         ]
         loss = summed / seen + weight_penalties(self.modules, summed.dtype)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -179,6 +179,7 @@ class StepEngine(Engine):
         every: int,
         update: Update,
         *,
+        stepped: Callable[[], Any] | None = None,
         goes_on: bool = False,
         keep_outputs: bool = False,
     ) -> tuple[tf.Tensor, Scanned]:
@@ -194,7 +195,8 @@ class StepEngine(Engine):
         state = self.network.resting(batch) if goes_on else self.network.empty(batch)
         scanned = scan(
             self.scheme, self.network, state, clip, targets, module_seeds(seed, self.depth),
-            every=every, update=update, ends=not goes_on, keep_outputs=keep_outputs,
+            every=every, update=update, stepped=stepped, ends=not goes_on,
+            keep_outputs=keep_outputs,
         )  # fmt: skip
         self.network.rest(scanned.state)
         steps = tf.range(state.t + 1, scanned.state.t + 1)
@@ -205,9 +207,7 @@ class StepEngine(Engine):
         return mean_loss(self.network, scanned, counts), scanned
 
 
-def mean_loss(
-    network: Network, scanned: Scanned, counts: Sequence[int | tf.Tensor]
-) -> tf.Tensor:
+def mean_loss(network: Network, scanned: Scanned, counts: Sequence[int | tf.Tensor]) -> tf.Tensor:
     """The loss over the due steps of each module, and the weights' regularizers, []; 0 if none."""
     terms = [
         total / tf.cast(tf.maximum(count, 1), total.dtype)

@@ -48,7 +48,8 @@ class GPipeBackprop(Engine):
         frames, drain = clip.shape[0], _Drain(self.network, clip, module_seeds(seed, self.depth))
         inputs, outputs, memories = drain.forward()
         losses, sums = drain.backward(targets, inputs)
-        means = [mean_with_penalty(m, total, frames) for m, total in zip(self.modules, sums, strict=True)]
+        pairs = zip(self.modules, sums, strict=True)
+        means = [mean_with_penalty(m, total, frames) for m, total in pairs]
         loss = tf.add_n(losses) / frames + weight_penalties(self.modules, self.network.loss_type)
         return Episode(loss, outputs.stack(), means), memories
 

@@ -85,7 +85,12 @@ def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor],
         )
         if not first and not watched:  # Whole numbers: nothing can go back through them.
             below = [tf.zeros_like(run.h_in)]
-        return [tf.convert_to_tensor(g) for g in weights], below
+        return dense(weights), below
+
+
+def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:
+    """Gradients of weights, those that were read sparsely made whole."""
+    return [tf.convert_to_tensor(g) for g in gradients]
 
 
 def loss_and_gradient(

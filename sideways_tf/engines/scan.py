@@ -58,6 +58,7 @@ def scan(
     *,
     every: int = 0,
     update: Update | None = None,
+    stepped: Callable[[], Any] | None = None,
     ends: bool = True,
     keep_outputs: bool = True,
 ) -> Scanned:
@@ -68,6 +69,7 @@ def scan(
       seeds: int32 [2] for each module, of what it draws.
       every: L; 0: weights stand still throughout.
       update: applies a module's averaged pseudo-gradients; needed where `every` is not 0.
+      stepped: called after each step and its updates.
       ends: whether the clip ends here, and with it the last window.
       keep_outputs: False saves the memory of `outputs`.
     """
@@ -88,6 +90,8 @@ def scan(
             for total, found in zip(losses, _with_loss(network, learnt), strict=True)
         ]
         window = windows.take(state.t, window, learnt)
+        if stepped:
+            stepped()
         outputs = outputs.write(n, state.carried[-1].emitted) if keep_outputs else outputs
         return n + 1, state, losses, window, outputs
 

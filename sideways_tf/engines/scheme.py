@@ -90,4 +90,3 @@ def learn(
     with tf.device(module.device):
         loss, weights, below = computed() if due is None else tf.cond(due, computed, idle)
     return Learnt(loss[0] if loss else None, weights), below
-

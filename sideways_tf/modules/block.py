@@ -175,6 +175,7 @@ def _check_whole_numbers(modules: Sequence[SidewaysBlock]) -> None:
         if learns and not module.facts.h_out.dtype.is_floating:
             raise UserError(
                 f"module {number} ({module.layer.name}) gives whole numbers "
-                f"({module.facts.h_out.dtype.name}), through which no gradient goes, so the weights "
-                "up to it would never learn: freeze them, or give float activations"
+                f"({module.facts.h_out.dtype.name}), through which no gradient goes, so "
+                "that the weights up to it would never learn: freeze them, or give float "
+                "activations"
             )

@@ -88,9 +88,9 @@ def _seed(step: Step) -> tf.Tensor:
     """For layers that seed stateless operations by themselves."""
     if step.folded:
         raise UserError(
-            "a layer draws random numbers of its own by make_seed_for_stateless_op, which cannot be "
-            "kept apart where many frames are computed at once: use engine='pipelined' "
-            "(bp: 'frame_by_frame')"
+            "a layer draws random numbers of its own by make_seed_for_stateless_op, which cannot "
+            "be kept apart where many frames are computed at once: use engine=pipelined "
+            "(bp: frame_by_frame)"
         )
     key = step.next_key()
     by_step = step.masks == "step"

@@ -1,7 +1,8 @@
 """Any Keras model cut into D modules, where exactly one tensor crosses.
 
-The modules run the model's own layers: weights set before stay, and what they learn is in the model.
-Nothing is added to it: a `Piece` calls the layers as the model's graph says, and makes no new graph.
+The modules run the model's own layers: weights set before stay, and what they learn is in the
+model. Nothing is added to it: a `Piece` calls the layers as the model's graph says, and makes no
+new graph.
 """
 
 from __future__ import annotations
@@ -87,9 +88,9 @@ def copy_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
             twin.set_weights(layer.get_weights())
     except (NotImplementedError, TypeError, ValueError, KeyError) as error:
         raise UserError(
-            f"'{layer.name}' cannot be copied ({type(error).__name__}), to be measured or to run on "
-            "another device: give it a get_config, or run on one device, or place the modules by a "
-            "list of devices"
+            f"'{layer.name}' cannot be copied to be measured or to run on another device "
+            f"({type(error).__name__}): give it a get_config, or run on one device, or place "
+            "the modules by a list of devices"
         ) from error
     return twin
 

@@ -123,9 +123,9 @@ def _check_reached(module: SidewaysBlock, number: int, missed: list[tf.Variable]
     """Every touch of a variable that is not trained has to go through the step's memory."""
     if missed:
         raise UserError(
-            f"module {number} ({module.layer.name}) reads or moves '{missed[0].name}' where engines "
-            "cannot reach it (inside a tf.function of the layer's own, or by a sparse operation): "
-            "use the variable in the layer's `call` itself"
+            f"module {number} ({module.layer.name}) reads or moves '{missed[0].name}' where "
+            "engines cannot reach it (inside a tf.function of the layer's own, or by a sparse "
+            "operation): use the variable in the layer's `call` itself"
         )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from sideways_tf.errors import UserError
 from sideways_tf.plan import balance
 from sideways_tf.plan.times import measure
-from sideways_tf.errors import UserError
 
 CONNECT_SECONDS = 5.0
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report import progress
-
-# Frames at once, to bound memory: a video may have thousands.
-CHUNK = 256
 
 
 @dataclass
@@ -81,31 +77,49 @@ class Accuracy:
 
 
 def measure_accuracy(
-    modules: Sequence[SidewaysBlock], videos: tf.data.Dataset, count: int
+    network: Callable[[tf.Tensor], tf.Tensor], pieces: tf.data.Dataset, count: int
 ) -> Accuracy:
-    """Run the network, moving statistics and no dropout, over whole videos.
+    """Run the network, as it is tested, over whole videos, piece by piece: memory stays flat.
 
     Args:
-      videos: of (frames float32 [N, H, W, 3], label int32 [], name string []).
+      network: frames float32 [n, H, W, 3] -> logits [n, classes].
+      pieces: of (frames, label int32 [], name string [], whether it is the video's last, bool []).
       count: how many videos there are, for the progress bar.
     """
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def logits(frames: tf.Tensor) -> tf.Tensor:
-        for module in modules:
-            frames = module(frames, training=False)
-        return frames
-
     accuracy = Accuracy()
     shown = progress.bar("test", count, "video", keep=False)
-    for frames, label, _ in videos:
-        parts = [logits(frames[n : n + CHUNK]) for n in range(0, len(frames), CHUNK)]
-        scores = tf.concat(parts, axis=0)
-        chosen = tf.argmax(tf.reduce_mean(tf.nn.softmax(scores), axis=0))
-        right = tf.math.count_nonzero(tf.argmax(scores, -1, tf.int32) == label)
-        labels = tf.fill([len(frames)], label)
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores))
-        shown.update()
-        accuracy.add(int(label), int(chosen) == int(label), len(frames), int(right), float(loss))
+    video = _Video()
+    for frames, label, _, last in pieces:
+        video.take(network(frames), label)
+        if last:
+            accuracy.add(int(label), video.choice() == int(label), *video.figures())
+            shown.update()
+            video = _Video()
     shown.close()
     return accuracy
+
+
+class _Video:
+    """Sums over the frames of one video."""
+
+    def __init__(self) -> None:
+        self.frames = self.right = 0
+        self.loss = 0.0
+        self.probabilities: list[tf.Tensor] = []
+
+    def take(self, scores: tf.Tensor, label: tf.Tensor) -> None:
+        """Take the logits [n, classes] of some frames."""
+        labels = tf.fill([len(scores)], label)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
+        self.frames += len(scores)
+        self.right += int(tf.math.count_nonzero(tf.argmax(scores, -1, tf.int32) == label))
+        self.loss += float(tf.reduce_sum(losses))
+        self.probabilities.append(tf.reduce_sum(tf.nn.softmax(scores), axis=0))
+
+    def choice(self) -> int:
+        """The class with the largest mean probability."""
+        return int(tf.argmax(tf.add_n(self.probabilities)))
+
+    def figures(self) -> tuple[int, int, float]:
+        """Frames, right ones, mean cross-entropy."""
+        return self.frames, self.right, self.loss / self.frames

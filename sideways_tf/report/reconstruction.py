@@ -8,7 +8,7 @@ that were dropped. The floor is the error of a perfect auto-encoder that suffers
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
-from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report import progress
 
 # Frames at once, to bound memory.
@@ -97,26 +96,20 @@ def source_frames(algorithm: str, frames: int, depth: int) -> tuple[np.ndarray, 
 
 
 class Network:
-    """All modules one after the other, as they are tested. Make one and keep it: it is traced."""
+    """A network as it is tested, some frames at a time.
 
-    def __init__(self, modules: Sequence[SidewaysBlock]):
-        self.modules = list(modules)
-        self._graph = tf.function(self._run, autograph=False, reduce_retracing=True)
+    Args:
+      run: frames float [N, H, W, 3] -> outputs [N, H, W, 3].
+      depth: D.
+    """
 
-    @property
-    def depth(self) -> int:
-        """D."""
-        return len(self.modules)
+    def __init__(self, run: Callable[[tf.Tensor], tf.Tensor], depth: int):
+        self.run, self.depth = run, depth
 
     def __call__(self, frames: tf.Tensor) -> tf.Tensor:
-        """frames float [N, H, W, 3] -> outputs [N, H, W, 3], some at a time."""
-        parts = [self._graph(frames[n : n + CHUNK]) for n in range(0, len(frames), CHUNK)]
+        """frames float [N, H, W, 3] -> outputs [N, H, W, 3]."""
+        parts = [self.run(frames[n : n + CHUNK]) for n in range(0, len(frames), CHUNK)]
         return tf.concat(parts, axis=0)
-
-    def _run(self, frames: tf.Tensor) -> tf.Tensor:
-        for module in self.modules:
-            frames = module(frames, training=False)
-        return frames
 
 
 def measure_reconstruction(

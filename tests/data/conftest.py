@@ -1,8 +1,10 @@
 """Small videos whose pixels say which video and which frame they are."""
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -24,6 +26,36 @@ def write_video(
         colour = (100, GREEN_STEP * video + 6, RED_STEP * frame + 4)
         writer.write(np.full((height, width, 3), colour, np.uint8))
     writer.release()
+
+
+def make_video(
+    path: Path,
+    codec: str = "mpeg4",
+    times: tuple[int, ...] = tuple(range(24)),
+    turn: int = 0,
+    aspect: tuple[int, int] = (1, 1),
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Frames of red 8 n + 4 whose upper left quarter is white in the blue, at `times` / 25 s."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
+        stream.bit_rate = 400_000
+        stream.sample_aspect_ratio = Fraction(*aspect)
+        stream.codec_context.time_base = Fraction(1, 25)
+        if turn:
+            stream.set_display_rotation(turn)
+        noise = np.random.default_rng(0)
+        for number, time in enumerate(times):
+            pixels = np.full((144, 176, 3), (8 * number + 4, 100, 20), np.uint8)
+            pixels[:72, :88, 2] = 230
+            pixels[:, :, 1] = noise.integers(90, 110, (144, 176))  # some bytes in every frame
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
 
 
 def frame_numbers(pixels: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Archives of the official shapes, made here; rar ones byte by byte, since no free tool can."""
 
+import base64
 import io
 import shutil
 import struct
@@ -172,3 +173,34 @@ def test_no_program_to_unpack_rar(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="apt install libarchive-tools"):
         unpack_all(tmp_path / "source", HMDB, tmp_path / "target")
+
+
+# Of the tests of the package rarfile: two small texts, compressed and solid, in both formats.
+RAR3_SOLID = (
+    "UmFyIRoHADvQcwgADQAAAAAAAAArNHSAkCwAXAAAAAAIAAADoua3xbBmzD4dMwoApIEAAHN0ZXN0MS50eHQAwBEMzP6M"
+    "nrD+MYGrrLG7QHeoCmTWSzeDwQe8AeCFku77th0ACCAACIjpeAzSDAdhOkF4S7Nun1IK2sonQLrnC2SKYnH7uACRnlAv"
+    "2FX/+sZY6+vE14h+VJaHH03s2RZ0kJAsAA4AAAAACAAAA6Lmt8WwZsw+HTMKAKSBAABzdGVzdDIudHh0AMCxIACIB+vy"
+    "Cmn6/JTe0MQ9ewBABwA="
+)
+RAR5_SOLID = (
+    "UmFyIRoHAQAJ78hvCwEFBwQGAQGAgIAA3vVwchwCAroABIAQtoMCoua3xYAbAQpzdGVzdDEudHh0waw3REQj+iP2l/1i"
+    "U1G+TJGBQQKMwQN5XL9Ho6otoDaT3aBYAEACANRQBHb2xH8y6p8ypcTM14PfABDoLYkcAgKNAASAELaDAqLmt8XAGwEK"
+    "c3Rlc3QyLnR4dEUVCmABAAgD37f79vwdd1ZRAwUEAA=="
+)
+
+
+@pytest.mark.skipif(not shutil.which("bsdtar"), reason="needs bsdtar: install libarchive-tools")
+def test_a_compressed_and_solid_rar(tmp_path: Path) -> None:
+    (tmp_path / "a.rar").write_bytes(base64.b64decode(RAR5_SOLID))
+    target = unpack_all(tmp_path, {"a": ("a.rar",)}, tmp_path / "target")
+    assert sorted(_tree(target)) == ["a/stest1.txt", "a/stest2.txt"]
+
+
+def test_a_rar_that_no_installed_program_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: tool if tool == "bsdtar" else None)
+    (tmp_path / "a.rar").write_bytes(base64.b64decode(RAR3_SOLID))
+    with pytest.raises(UserError, match="a kind of rar that bsdtar cannot read.*install unrar"):
+        unpack_all(tmp_path, {"a": ("a.rar",)}, tmp_path / "target")
+    assert list(_tree(tmp_path)) == ["a.rar"]

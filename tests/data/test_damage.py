@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sideways_tf.data import Clip, VideoDataset
+from sideways_tf.data import Clip, VideoDataset, video_files
 from sideways_tf.data.prepare import prepare
 from sideways_tf.data.staging import Staging
 from sideways_tf.data.summary import left_out, summarise
@@ -66,7 +66,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str | int]] = {
     "truncated_10": (_truncate(0.1), "cut short"),
     "truncated_50": (_truncate(0.5), "cut short"),
     "truncated_90": (_truncate(0.9), "cut short"),
-    "audio": (_audio, "not a video"),
+    "audio": (_audio, "holds no video, only sound"),
     "directory": (lambda path: path.mkdir(), "Is a directory"),
     "dead_link": (lambda path: path.symlink_to("nowhere.avi"), "No such file"),
     "random": (
@@ -167,7 +167,7 @@ def test_a_full_disk(
 
     with monkeypatch.context() as patch:
         if phase == "decode":
-            patch.setattr(np, "savez", full)
+            patch.setattr(video_files, "encode_jpeg", full)
         else:
             patch.setattr(Staging, "load", full)
         with pytest.raises(UserError, match="no space left on this disk"):
@@ -181,13 +181,13 @@ def test_a_full_disk(
 def test_a_damaged_staged_file_is_not_stored(tree: Path, tmp_path: Path) -> None:
     builder = _builder(tree, tmp_path)
     listing = builder.list_videos(tree)
-    staging = Staging(builder.staging_dir, 16)
+    staging = Staging(builder.staging_dir, "split1_16")
     good = [video for video in listing.train if "good" in video.name][:2]
-    staging.decode_all(good, builder.read_frames, description="", workers=1)
+    staging.decode_all(good, builder.decode, description="", workers=1)
     path = staging._file(good[1])
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(OSError, match="is damaged and was removed"):
+    with pytest.raises(UserError, match="damaged, and removed now; start again"):
         list(staging.load_all(good))
     assert not path.exists()

@@ -1,5 +1,6 @@
 """A user's own videos and CATER: splits, classes, odd sizes and formats."""
 
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,10 @@ from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.data.cater import Cater
 from sideways_tf.data.folder import Folder
 from sideways_tf.data.prepare import prepare
+from sideways_tf.data.summary import summarise
 from sideways_tf.data.video_builder import VideoConfig
 from sideways_tf.errors import UserError
-from tests.data.conftest import frame_numbers, write_video
+from tests.data.conftest import frame_numbers, make_video, write_video
 
 CONFIG = VideoConfig(shorter_side=16)
 
@@ -130,9 +132,11 @@ def test_bad_share(tmp_path: Path, share: float) -> None:
 
 def test_no_videos(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(UserError, match="no train video .*a folder for each class"):
+    with pytest.raises(
+        UserError, match=r"no train video is there\nexpected: a folder for each class"
+    ):
         _open(tmp_path / "in", tmp_path)
-    with pytest.raises(UserError, match="^dataset=folder: data_dir=DIR is not given"):
+    with pytest.raises(UserError, match="^dataset=folder needs data_dir=DIR"):
         open_dataset("folder")
 
 
@@ -162,3 +166,97 @@ def test_real_cater(real_data: Path, tmp_path: Path) -> None:
     (pixels, _, name), *_ = dataset.test_videos(Clip(1, size=240)).as_numpy_iterator()
     assert pixels.shape == (300, 240, 240, 3)
     assert name == b"CLEVR_new_000105.avi"
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    for name in ("cat/1.avi", "cat/2.avi", "dog/1.avi", "dog/2.avi"):
+        write_video(tmp_path / "real" / name, 0, 3)
+    (tmp_path / "in").mkdir()
+    for label in ("cat", "dog"):
+        (tmp_path / "in" / label).symlink_to(tmp_path / "real" / label)
+    dataset = _open(tmp_path / "in", tmp_path)
+    assert dataset.class_names == ["cat", "dog"]
+    assert dataset.num_train + dataset.num_test == 4
+    write_video(tmp_path / "real/dog/3.avi", 0, 3)  # behind a link, and yet a change
+    changed = _open(tmp_path / "in", tmp_path)
+    assert changed.num_train + changed.num_test == 5
+
+
+def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "in/cat/1.avi", 0, 3)
+    (tmp_path / "in/cat/up").symlink_to(tmp_path / "in")
+    with pytest.raises(UserError, match="in/cat/up: a link to a folder that holds it"):
+        _open(tmp_path / "in", tmp_path)
+
+
+def test_what_systems_leave_behind_is_no_video(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for name in ("cat/1.avi", "cat/2.avi"):
+        write_video(source / name, 0, 3)
+        (source / name).with_name("._" + Path(name).name).write_bytes(b"\0\5\26\7Mac OS X")
+    (source / ".DS_Store").write_bytes(b"Bud1")
+    write_video(source / ".thumbnails/1.avi", 0, 3)
+    listing = Folder(data_dir=tmp_path / "out", config=CONFIG).list_videos(source)
+    assert {video.name for video in listing.train + listing.test} == {"cat/1.avi", "cat/2.avi"}
+    assert listing.unlisted == []
+
+
+def test_a_list_with_a_byte_order_mark_and_accents_of_another_form(tmp_path: Path) -> None:
+    apart = unicodedata.normalize("NFD", "caf\u00e9")
+    for name in (f"{apart}/1.avi", f"{apart}/2.avi", "dog/3.avi", "dog/4.avi"):
+        write_video(tmp_path / "in" / name, 0, 3)
+    rows = "caf\u00e9/1.avi train\ncaf\u00e9/2.avi test\ndog/3.avi train\ndog/4.avi test\n"
+    (tmp_path / "in/split.txt").write_text(rows, encoding="utf-8-sig")
+    dataset = _open(tmp_path / "in", tmp_path)
+    assert dataset.class_names == ["caf\u00e9", "dog"]
+    assert _names(dataset, "train") == {"caf\u00e9/1.avi", "dog/3.avi"}
+
+
+def test_train_and_val_folders(tmp_path: Path) -> None:
+    for name in ("train/cat/a.avi", "train/dog/b.avi", "val/cat/c.avi"):
+        write_video(tmp_path / "in" / name, 0, 3)
+    assert _names(_open(tmp_path / "in", tmp_path), "test") == {"val/cat/c.avi"}
+    write_video(tmp_path / "in/test/dog/d.avi", 0, 3)
+    listing = Folder(data_dir=tmp_path / "out", config=CONFIG).list_videos(tmp_path / "in")
+    assert [video.name for video in listing.test] == ["test/dog/d.avi"]
+    assert listing.unlisted == ["val/cat/c.avi"]
+
+
+def test_folders_of_images_are_named_with_the_remedy(tmp_path: Path) -> None:
+    folder = tmp_path / "in/cat/my clip"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"cat/my clip/0\.jpg and 2 more\), no videos; ") as error:
+        _open(tmp_path / "in", tmp_path)
+    assert str(error.value).endswith(f"-i '{folder}/*.jpg' '{folder}.mp4'")
+
+
+def test_the_report_names_classes_of_one_part_mixed_rates_and_odd_pixels(tmp_path: Path) -> None:
+    write_video(tmp_path / "in/train/cat/a.avi", 0, 3)
+    write_video(tmp_path / "in/train/cow/b.avi", 0, 3, fps=50)
+    write_video(tmp_path / "in/test/cat/c.avi", 0, 3)
+    make_video(tmp_path / "in/test/dog/d.mp4", aspect=(4, 3))
+    builder = Folder(data_dir=tmp_path / "out", config=CONFIG, source_dir=tmp_path / "in")
+    prepare(builder)
+    report = summarise(builder, 1.0)
+    for note in (
+        "classes in train, not in test: cow\n",
+        "classes in test, not in train: dog\n",
+        "frame rates from 25 to 50 a second are mixed",
+        "pixels are not square, frames are stored as they are: test/dog/d.mp4\n",
+    ):
+        assert f"note     {note}" in report
+
+
+def test_frame_rates_are_evened_out_where_that_is_asked(tmp_path: Path) -> None:
+    write_video(tmp_path / "in/train/cat/slow.avi", 0, 11, fps=10)
+    write_video(tmp_path / "in/test/cat/fast.avi", 0, 21, fps=20)
+    arguments = {"data_dir": str(tmp_path / "in"), "cache_dir": str(tmp_path / "cache")}
+    dataset = open_dataset("folder", **arguments, resize=16, fps=10)  # type: ignore[arg-type]
+    for pixels, _, name in dataset.test_videos(Clip(1, 16)).as_numpy_iterator():
+        assert (name, len(pixels)) == (b"test/cat/fast.avi", 11)
+        np.testing.assert_array_equal(frame_numbers(pixels), range(0, 21, 2))
+    assert {len(pixels) for pixels, _, _ in dataset.train_videos(Clip(1, 16))} == {11}
+    with pytest.raises(UserError, match="^fps=nan: give frames per second"):
+        open_dataset("folder", **arguments, fps=float("nan"))  # type: ignore[arg-type]

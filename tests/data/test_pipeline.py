@@ -10,7 +10,7 @@ from sideways_tf.data.video_files import encode_jpeg
 HEIGHT, WIDTH, SIZE, STEP = 20, 24, 16, 10
 
 
-def _example(frames: int) -> pipeline.Example:
+def _jpegs(frames: int) -> list[bytes]:
     """Red is ten times the row, green ten times the column, blue ten times the frame."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] * STEP
     jpegs = []
@@ -21,14 +21,16 @@ def _example(frames: int) -> pipeline.Example:
         options = [cv2.IMWRITE_JPEG_QUALITY, 100]
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         jpegs.append(cv2.imencode(".jpg", grey[:, :, ::-1], options)[1].tobytes())
-    return {"video": tf.constant(jpegs), "label": tf.constant(3), "name": tf.constant("v")}
+    return jpegs
 
 
 def test_one_window_and_one_flip_for_all_frames() -> None:
-    clip = Clip(frames=5, size=SIZE, stride=2)
+    clip = Clip(frames=5, size=SIZE)
     seen = set()
     for seed in range(40):
-        pixels = pipeline.make_clip(_example(14), clip, tf.constant([seed, 1])).numpy()
+        pixels = pipeline.augment(
+            tf.constant(_jpegs(5)), clip, tf.constant([seed, 1]), None
+        ).numpy()
         numbers = np.rint(pixels / STEP).astype(int)  # rows, columns, frames
         top = numbers[0, 0, 0, 0]
         np.testing.assert_array_equal(
@@ -39,8 +41,7 @@ def test_one_window_and_one_flip_for_all_frames() -> None:
         left = columns.min()
         expected = left + (np.arange(SIZE)[::-1] if mirrored else np.arange(SIZE))
         np.testing.assert_array_equal(numbers[..., 1], np.broadcast_to(expected, (5, SIZE, SIZE)))
-        first = numbers[0, 0, 0, 2]
-        np.testing.assert_array_equal(numbers[:, 0, 0, 2], (first + 2 * np.arange(5)) % 14)
+        np.testing.assert_array_equal(numbers[:, 0, 0, 2], np.arange(5))
         seen.add((top, left, bool(mirrored)))
     assert len({top for top, _, _ in seen}) == HEIGHT - SIZE + 1
     assert len({left for _, left, _ in seen}) > 4

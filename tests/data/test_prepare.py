@@ -14,7 +14,7 @@ from sideways_tf.data.hmdb51 import Hmdb51
 from sideways_tf.data.prepare import prepare
 from sideways_tf.data.ucf101 import Ucf101
 from sideways_tf.data.video_builder import VideoConfig
-from sideways_tf.data.video_files import VideoError, read_frames, resize_shorter_side
+from sideways_tf.data.video_files import VideoError, VideoFile, resize_shorter_side
 from sideways_tf.errors import UserError
 from tests.data.conftest import frame_numbers, write_video
 
@@ -43,7 +43,7 @@ def test_stored_frames_are_the_decoders_frames_in_order(ucf_tree: Path, tmp_path
     count = 0
     for example in tfds.as_numpy(builder.as_dataset(split="train")):
         path = ucf_tree / "UCF-101" / example["name"].decode()
-        decoded = np.stack(list(read_frames(path)))
+        decoded = np.stack(list(VideoFile(path).frames()))
         assert example["video"].shape == decoded.shape
         # A flat colour survives the JPEG coder but for the rounding of YCbCr.
         assert np.abs(example["video"].astype(int) - decoded).max() <= 3
@@ -75,7 +75,9 @@ def test_a_prepared_folder_is_used_as_it_is(ucf_tree: Path, tmp_path: Path) -> N
     prepare(Ucf101(data_dir=tmp_path, config=VideoConfig(shorter_side=16), source_dir=ucf_tree))
     dataset = open_dataset("ucf101", data_dir=str(tmp_path), cache_dir="/nowhere", resize=16)
     assert (dataset.num_train, dataset.num_test) == (14, 6)
-    with pytest.raises(UserError, match="split2_16 .*prepared there: split1_16"):
+    with pytest.raises(
+        UserError, match="split2_16 is not there .prepared there: split1_16.*--split=2"
+    ):
         open_dataset("ucf101", data_dir=str(tmp_path), split=2, resize=16)
 
 
@@ -83,7 +85,7 @@ def test_an_interrupted_preparation_continues(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
-    original = Ucf101.read_frames
+    original = Ucf101.decode
 
     def interrupted(self: Ucf101, video: object) -> object:
         if len(decoded) == 5:
@@ -95,7 +97,7 @@ def test_an_interrupted_preparation_continues(
         config = VideoConfig(shorter_side=16)
         return Ucf101(data_dir=tmp_path / "out", config=config, source_dir=tree, workers=1)
 
-    monkeypatch.setattr(Ucf101, "read_frames", interrupted)
+    monkeypatch.setattr(Ucf101, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(builder())
     assert not builder().is_prepared()
@@ -106,7 +108,7 @@ def test_an_interrupted_preparation_continues(
         return original(self, video)  # type: ignore[arg-type]
 
     decoded.clear()
-    monkeypatch.setattr(Ucf101, "read_frames", counted)
+    monkeypatch.setattr(Ucf101, "decode", counted)
     prepare(builder())
     assert len(first) == 5
     assert sorted(first + decoded) == sorted(set(first + decoded))
@@ -116,7 +118,7 @@ def test_an_interrupted_preparation_continues(
 
 def test_a_killed_preparation_is_not_taken_for_whole(tree: Path, tmp_path: Path) -> None:
     builder = Ucf101(data_dir=tmp_path, config=VideoConfig(shorter_side=16), source_dir=tree)
-    half = Path(builder.data_dir).with_name("1.0.0.incompleteABC")
+    half = Path(builder.data_dir).with_name("incomplete.3F9A7B_1.0.0")
     half.mkdir(parents=True)
     (half / "dataset_info.json").write_text("{}")
     assert not builder.is_prepared()
@@ -129,7 +131,7 @@ def test_missing_videos(tree: Path, tmp_path: Path) -> None:
     (tree / "UCF-101/YoYo/v_YoYo_g04_c01.avi").unlink()
     (tree / "UCF-101/Archery/v_Archery_g17_c01.avi").unlink()
     with pytest.raises(
-        UserError, match="name 2 videos .* YoYo/v_YoYo_g04.*allow_missing_videos=True"
+        UserError, match=r"name 2 videos .*allow_missing_videos=True\n  .*YoYo/v_YoYo_g04"
     ):
         _open(tree, tmp_path)
     assert not list(tmp_path.glob("cache/**/*.tfrecord*"))
@@ -143,7 +145,7 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     name = "Archery/v_Archery_g02_c01.avi"
     (tree / "UCF-101" / name).write_bytes(b"")
     with pytest.raises(
-        UserError, match=f"1 of 20 .*strict_data=True allows none.*{name}: the file is empty"
+        UserError, match=rf"1 of 20 .*strict_data=True allows none.*\n  {name}: the file is empty"
     ):
         _open(tree, tmp_path, strict_data=True)
     dataset = _open(tree, tmp_path)
@@ -152,7 +154,7 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert dataset.num_train == 13
     assert f"left out {name}: the file is empty" in capsys.readouterr().err
     with pytest.raises(
-        UserError, match="^strict_data=True: 1 videos"
+        UserError, match="1 of 20 .*strict_data=True"
     ):  # also where it has been prepared
         _open(tree, tmp_path, strict_data=True)
     (tree / "UCF-101/YoYo/v_YoYo_g01_c01.avi").write_text("not a video")
@@ -167,9 +169,12 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
             {"name": "kinetics"},
             "^dataset=kinetics: no such.* moving_shapes, moving_objects, ucf101, hmdb51",
         ),
-        ({"data_dir": None}, "^dataset=ucf101: data_dir=DIR.*www.crcv.ucf.edu.*moving_shapes"),
-        ({"name": "hmdb51", "data_dir": None}, "hmdb51_org/.*serre-lab"),
-        ({"data_dir": "/no/such"}, "^data_dir=/no/such: neither ucf101/split1_128 nor UCF-101"),
+        (
+            {"data_dir": None},
+            r"^dataset=ucf101 needs data_dir=DIR\n[^$]*www.crcv.ucf.edu.*moving_shapes",
+        ),
+        ({"name": "hmdb51", "data_dir": None}, r"hmdb51_org/[^$]*serre-lab"),
+        ({"data_dir": "/no/such"}, "^data_dir=/no/such: no such folder"),
         ({"split": 4}, "^split=4: ucf101 has 1, 2, 3"),
         ({"name": "moving_shapes", "split": 2}, "^split=2: moving_shapes has 1"),
         ({"resize": 0}, "^resize=0"),
@@ -178,7 +183,7 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_bad_requests(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         open_dataset(**{"name": "ucf101", **arguments})  # type: ignore[arg-type]
-    assert "\n" not in str(error.value)
+    assert len(str(error.value).split("\n")[0]) < 200
 
 
 def test_a_missing_split_list(tree: Path, tmp_path: Path) -> None:
@@ -220,7 +225,7 @@ def test_header_frame_counts_are_not_trusted(tmp_path: Path) -> None:
         content[position] = 5
     path.write_bytes(content)
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != 12
-    assert len(list(read_frames(path))) == 12
+    assert len(list(VideoFile(path).frames())) == 12
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_files_that_are_no_videos(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "v.avi"
     path.write_bytes(content)
     with pytest.raises(VideoError):
-        list(read_frames(path))
+        list(VideoFile(path).frames())
 
 
 @pytest.mark.parametrize(("split", "train", "test"), [(1, 272, 108), (2, 276, 104), (3, 273, 107)])

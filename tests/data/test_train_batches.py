@@ -1,6 +1,7 @@
 """What training sees: the right frames, one crop and flip a clip, repeatable, resumable."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,10 @@ def _epoch(dataset: VideoDataset, **changes: object) -> Batches:
     chosen = {name: draws.pop(name) for name in Clip.__dataclass_fields__ if name in changes}
     clip = Clip(**{**CLIP, **chosen})  # type: ignore[arg-type]
     return list(dataset.train_batches(clip, **draws).as_numpy_iterator())  # type: ignore[arg-type]
+
+
+def _arrays(videos: tf.data.Dataset) -> Any:
+    return videos.as_numpy_iterator()
 
 
 def _assert_same(got: Batches, expected: Batches) -> None:
@@ -136,6 +141,27 @@ def test_test_videos_with_stride(dataset: VideoDataset) -> None:
 def test_train_videos_have_the_form_of_test_videos(dataset: VideoDataset) -> None:
     videos = list(dataset.train_videos(Clip(**CLIP)).as_numpy_iterator())
     assert {int(video_numbers(pixels)[0]) for pixels, _, _ in videos} == set(range(NUM_TRAIN))
+
+
+@pytest.mark.parametrize(("length", "stride"), [(1, 1), (4, 1), (7, 2), (5, 3), (100, 1)])
+def test_pieces_make_up_the_whole_videos(dataset: VideoDataset, length: int, stride: int) -> None:
+    clip = Clip(1, 24, stride)
+    whole = {name: (pixels, label) for pixels, label, name in _arrays(dataset.test_videos(clip))}
+    parts: dict[bytes, list[np.ndarray]] = {}
+    order = []
+    for pixels, label, name, last in _arrays(dataset.test_pieces(clip, length=length)):
+        assert label == whole[name][1]
+        parts.setdefault(name, []).append(pixels)
+        count = sum(map(len, parts[name]))
+        assert 1 <= len(pixels) <= length
+        assert len(pixels) == length or last
+        assert last == (count == len(whole[name][0]))
+        order += [name] * last
+    assert order == list(whole)
+    for name, pieces in parts.items():
+        np.testing.assert_array_equal(np.concatenate(pieces), whole[name][0])
+    with pytest.raises(UserError, match="^length=0: give"):
+        dataset.test_pieces(clip, length=0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sideways_tf.data.cater import UNLABELLED
 from sideways_tf.data.listing import Listing, Video
 from sideways_tf.data.synthetic.ray_casting import SHAPES, Camera, Solid, rotation, support
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
+from sideways_tf.data.video_files import Decoded, encode
 
 NUM_TRAIN = 96
 NUM_TEST = 16
@@ -45,9 +46,10 @@ class MovingObjects(VideoBuilder):
         del source_dir
         return Listing(_numbered("train", NUM_TRAIN), _numbered("test", NUM_TEST))
 
-    def read_frames(self, video: Video) -> Iterator[np.ndarray]:
-        assert self.builder_config.shorter_side is not None
-        return draw_video(video.name, self.builder_config.shorter_side)
+    def decode(self, video: Video) -> Decoded:
+        height = self.builder_config.shorter_side
+        assert height is not None
+        return encode(draw_video(video.name, height), None)
 
 
 def _numbered(part: str, count: int) -> list[Video]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from sideways_tf.data.listing import Listing, Video
 from sideways_tf.data.video_builder import VideoBuilder, VideoConfig
+from sideways_tf.data.video_files import Decoded, encode
 
 NUM_TRAIN = 320
 NUM_TEST = 80
@@ -77,9 +78,10 @@ class MovingShapes(VideoBuilder):
         del source_dir
         return Listing(_numbered("train", NUM_TRAIN), _numbered("test", NUM_TEST))
 
-    def read_frames(self, video: Video) -> Iterator[np.ndarray]:
-        assert self.builder_config.shorter_side is not None
-        return draw_video(video.name, video.label, self.builder_config.shorter_side)
+    def decode(self, video: Video) -> Decoded:
+        height = self.builder_config.shorter_side
+        assert height is not None
+        return encode(draw_video(video.name, video.label, height), None)
 
 
 def _numbered(part: str, count: int) -> list[Video]:

@@ -1,0 +1,320 @@
+"""Keras callbacks for training by modules: curves, agreement with BP, saving, a clean stop."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from sideways_tf.engines import Episode, make_engine
+from sideways_tf.engines.batched import BatchedBackprop
+from sideways_tf.errors import UserError
+
+
+class ModuleCallback(tf.keras.callbacks.Callback):
+    """What the callbacks of this package have in common: `self.model` is a `SidewaysModel`."""
+
+    # Logs stay tensors: nobody waits for a number that is not shown.
+    _supports_tf_logs = True
+
+    @property
+    def done(self) -> int:
+        """Batches trained on, over all starts of a run."""
+        return int(self.model.iteration)
+
+
+class ModuleCurves(ModuleCallback):
+    """TensorBoard curves of the training, by batch: the means since the last point.
+
+    Tags: loss, each metric, learning_rate, steps_per_second (batches), gradient_mean/module_1 ..,
+    gradient_norm/module_1 .. of the averaged (pseudo-)gradients of the last batch; where there is a
+    `Diagnosis`, cosine/module_1 .., norm_ratio/module_1 ..
+
+    Args:
+      folder: of the event files.
+      every: batches from one point to the next.
+
+    Raises:
+      UserError: in `fit`, at a point where loss or gradients are not finite.
+    """
+
+    def __init__(self, folder: str | os.PathLike, every: int = 10):
+        super().__init__()
+        self.every = every
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._last = (0, 0.0)  # Batches and time of the last point.
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._last = self.done, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.done % self.every == 0:
+            self.point(logs or {})
+
+    def point(self, logs: dict[str, Any]) -> None:
+        """One point of each curve, now."""
+        check_finite(self.model)
+        done, now = self.done, time.monotonic()
+        rate = (done - self._last[0]) / max(now - self._last[1], 1e-9)
+        self._last = done, now
+        with self._writer.as_default(done):
+            for name, value in logs.items():
+                tf.summary.scalar(name, value)
+            tf.summary.scalar("learning_rate", self.model.monitor.learning_rate)
+            tf.summary.scalar("steps_per_second", rate)
+            self._by_module("gradient_mean", self.model.monitor.gradient_mean)
+            self._by_module("gradient_norm", self.model.monitor.gradient_norm)
+        self.model.reset_metrics()
+
+    def agreement(self, found: Agreement) -> None:
+        """One point of each curve that compares pseudo-gradients with true gradients."""
+        with self._writer.as_default(self.done):
+            self._by_module("cosine", found.cosine)
+            self._by_module("norm_ratio", found.norm_ratio)
+
+    @staticmethod
+    def _by_module(name: str, values: tf.Tensor) -> None:
+        for i, value in enumerate(tf.unstack(values), 1):
+            tf.summary.scalar(f"{name}/module_{i}", value)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._writer.flush()
+
+
+def check_finite(model: Any) -> None:
+    """Refuse to go on where the last batch's loss or pseudo-gradients are not finite.
+
+    Raises:
+      UserError: naming the modules.
+    """
+    loss, norms = float(model.monitor.loss), model.monitor.gradient_norm.numpy()
+    bad = [i for i, norm in enumerate(norms, 1) if not math.isfinite(norm)]
+    if bad or not math.isfinite(loss):
+        raise UserError(
+            f"iteration {int(model.iteration)}: the loss is {loss}, gradients are not finite in "
+            f"modules {bad}; what was saved before it is kept; try a lower learning_rate"
+        )
+
+
+class Agreement(NamedTuple):
+    """Of one batch, by module; NaN where either gradient is zero or there is none.
+
+    Attributes:
+      cosine: float [D] in [-1, 1], between pseudo-gradient and true gradient.
+      norm_ratio: float [D], L2 norm of the pseudo-gradient over that of the true gradient.
+    """
+
+    cosine: tf.Tensor
+    norm_ratio: tf.Tensor
+
+
+class Diagnosis(ModuleCallback):
+    """Compares what the model trains on with BP's gradients: same batch, weights and masks.
+
+    The true gradient is that of the very loss the episode reports. In Sideways this is the mean
+    over the K - D + 1 frames that reach module D before the episode ends, frame tau against the
+    target of step tau + D - 1, at which its output appears. BP over all K frames would be another
+    loss: then even module D, whose pseudo-gradient is exact (section 3.4), would seem to be off.
+    So over these frames the cosine of module D is always 1, up to rounding; with identical frames
+    that of every module is. For a module i below, the difference holds all that Sideways leaves
+    out: gradients that meet later frames, and those of the last D - i losses, still on their way
+    to it when the episode ends.
+
+    Values before clipping; it changes no number of the run. Only where L = K.
+
+    Args:
+      every: batches from one comparison to the next. Such a batch takes about twice as long.
+      curves: where the points go; else they are only in `found`.
+
+    Attributes:
+      found: the last `Agreement`.
+    """
+
+    def __init__(self, every: int, curves: ModuleCurves | None = None):
+        super().__init__()
+        self.every, self.curves = every, curves
+        self.found: Agreement | None = None
+        self._values: tuple[tf.Variable, tf.Variable] | None = None
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if self._compare not in model._hooks:
+            model._hooks.append(self._compare)
+
+    def _compare(
+        self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, episode: Episode
+    ) -> None:
+        """In the graph of a training step, before its updates."""
+        with tf.init_scope():
+            depth = self.model.depth
+            self._values = tf.Variable(tf.zeros([depth])), tf.Variable(tf.zeros([depth]))
+
+        def compared() -> tuple[tf.Tensor, tf.Tensor]:
+            frames = episode.outputs.shape[0]
+            engine = reference_engine(self.model.engine)
+            true, _ = engine.compute(clip[:frames], targets[-frames:], seed)
+            found = compare(episode.pseudo_gradients, true.pseudo_gradients)
+            for variable, value in zip(self._values, found, strict=True):
+                variable.assign(value)
+            return tf.constant(True)
+
+        due = (self.model.iteration + 1) % self.every == 0
+        tf.cond(due, compared, lambda: tf.constant(False))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._values and self.done % self.every == 0:
+            self.found = Agreement(*(tf.identity(value) for value in self._values))
+            if self.curves:
+                self.curves.agreement(self.found)
+
+
+def reference_engine(engine: Any) -> Any:
+    """BP on the modules of `engine`: all frames at once where it does so, too."""
+    kind = "batched" if isinstance(engine, BatchedBackprop) else "frame_by_frame"
+    network = engine.network
+    reference = make_engine("bp", engine.modules, network.loss, kind, masks=network.masks)
+    reference.network.specs = network.specs
+    return reference
+
+
+def compare(
+    pseudo: Sequence[Sequence[tf.Tensor]], true: Sequence[Sequence[tf.Tensor]]
+) -> Agreement:
+    """For each module the cosine and the norm ratio over all its gradients' numbers."""
+    rows = [_compare_module(p, t) for p, t in zip(pseudo, true, strict=True)]
+    cosines, ratios = zip(*rows, strict=True)
+    return Agreement(tf.stack(cosines), tf.stack(ratios))
+
+
+def _compare_module(
+    pseudo: Sequence[tf.Tensor], true: Sequence[tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    if not pseudo:
+        return tf.constant(float("nan")), tf.constant(float("nan"))
+    # float64: squares of small gradients underflow in float32.
+    left, right = _numbers(pseudo), _numbers(true)
+    left_norm, right_norm = tf.norm(left), tf.norm(right)
+    cosine = tf.tensordot(left, right, 1) / (left_norm * right_norm)
+    missing = tf.logical_or(left_norm == 0.0, right_norm == 0.0)
+    nan = tf.constant(float("nan"), tf.float64)
+    values = (tf.where(missing, nan, x) for x in (cosine, left_norm / right_norm))
+    cosine, ratio = (tf.cast(x, tf.float32) for x in values)
+    return cosine, ratio
+
+
+def _numbers(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat([tf.reshape(tf.cast(g, tf.float64), [-1]) for g in gradients], 0)
+
+
+class SaveAndResume(ModuleCallback):
+    """Saves the model with its optimizers, pipe and counts, and goes on from what was saved.
+
+    On a CPU with deterministic kernels, a run that was stopped and continued ends with the weights
+    of an unbroken one, bit for bit.
+
+    Args:
+      folder: of the checkpoints.
+      every: batches from one to the next; 0: only where `save` is called.
+      keep: how many of the newest are kept.
+      window: batches over which `mean_loss` averages.
+
+    Attributes:
+      mean_loss: float32 variable, running average of the training loss.
+      saved_seconds: float64 variable, seconds of training up to the last save, over all starts.
+    """
+
+    def __init__(self, folder: str | os.PathLike, every: int = 0, keep: int = 2, window: int = 100):
+        super().__init__()
+        self.folder, self.every, self.keep, self.window = Path(folder), every, keep, window
+        self.mean_loss = tf.Variable(0.0, trainable=False)
+        self.saved_seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._started = time.monotonic()
+        self._manager: tf.train.CheckpointManager | None = None
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        if self._manager is None:
+            checkpoint = tf.train.Checkpoint(
+                model=model, mean_loss=self.mean_loss, seconds=self.saved_seconds
+            )
+            self._manager = tf.train.CheckpointManager(checkpoint, str(self.folder), self.keep)
+
+    def restore(self) -> int:
+        """Go back to the newest checkpoint, if there is one; returns the batches trained on.
+
+        Call it when the model is built and compiled.
+
+        Raises:
+          UserError: if it is damaged, or of another network.
+        """
+        assert self._manager is not None
+        self.model.optimizers.make(self.model.modules)
+        newest = self._manager.latest_checkpoint
+        if newest:
+            try:
+                self._manager.checkpoint.restore(newest).assert_existing_objects_matched()
+            except (AssertionError, ValueError, tf.errors.OpError) as error:
+                tf.get_logger().setLevel("ERROR")  # It would list every value without a place.
+                reason = str(error).strip().splitlines()[0]
+                raise UserError(
+                    f"checkpoint {newest} is damaged or of another network ({reason}); remove its "
+                    "files to go on from the one before, or use another workdir"
+                ) from error
+        self._started = time.monotonic()
+        return self.done
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        count = min(self.done, self.window)
+        self.mean_loss.assign_add((self.model.monitor.loss - self.mean_loss) / count)
+        if self.every and self.done % self.every == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Save now, unless these batches are saved already.
+
+        Raises:
+          UserError: if the model is not finite: the checkpoints before are kept.
+        """
+        assert self._manager is not None
+        if (self._manager.latest_checkpoint or "").endswith(f"-{self.done}"):
+            return
+        check_finite(self.model)
+        now = time.monotonic()
+        self.saved_seconds.assign_add(now - self._started)
+        self._started = now
+        self._manager.save(checkpoint_number=self.done)
+
+
+class StopOnSignal(ModuleCallback):
+    """The first Ctrl-C or SIGTERM ends the training after the batch; the next one at once.
+
+    Attributes:
+      stopped: the signal that came; None else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped: signal.Signals | None = None
+
+    def __enter__(self) -> StopOnSignal:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._stop) for number in numbers}
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, _: Any) -> None:
+        self.stopped = signal.Signals(number)
+        signal.signal(number, signal.default_int_handler)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.stopped:
+            self.model.stop_training = True

@@ -1,1 +1,0 @@
-"""One update, the loop around it, learning rates and checkpoints."""
