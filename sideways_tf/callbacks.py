@@ -151,9 +151,10 @@ class Diagnosis(ModuleCallback):
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, episode: Episode
     ) -> None:
         """In the graph of a training step, before its updates."""
-        with tf.init_scope():
-            depth = self.model.depth
-            self._values = tf.Variable(tf.zeros([depth])), tf.Variable(tf.zeros([depth]))
+        if self._values is None:
+            with tf.init_scope():
+                zeros = tf.zeros([self.model.depth])
+                self._values = tf.Variable(zeros), tf.Variable(zeros)
 
         def compared() -> tuple[tf.Tensor, tf.Tensor]:
             frames = episode.outputs.shape[0]
