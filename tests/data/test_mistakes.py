@@ -140,12 +140,12 @@ def test_what_is_prepared_larger_is_resized_on_reading(
     for ours, theirs in zip(
         large.train_batches(clip, **draws), small.train_batches(clip, **draws), strict=True
     ):
-        assert np.abs(ours[0] - theirs[0]).mean() < 3 / 255
+        assert np.abs(ours[0] - theirs[0]).mean() < 6 / 255
         np.testing.assert_array_equal(ours[1], theirs[1])
     whole = (data.test_videos(Clip(1, 16)).as_numpy_iterator() for data in (large, small))
     for (ours, _, _), (theirs, _, _) in zip(*whole, strict=True):
         np.testing.assert_array_equal(frame_numbers(ours), np.arange(len(theirs)))
-        assert np.abs(ours - theirs).mean() < 3 / 255
+        assert np.abs(ours - theirs).mean() < 6 / 255
     with pytest.raises(UserError, match="^size=17: "):
         large.test_videos(Clip(1, 17))
 
