@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf.engines import PipelinedSideways, balance, placement
-from sideways_tf.plan.times import measure
 from sideways_tf.errors import UserError
 from sideways_tf.modules.split import regroup
+from sideways_tf.plan.times import measure
 from tests.engines.networks import (
     L,
     assert_episodes_equal,

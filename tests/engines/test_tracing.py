@@ -2,9 +2,9 @@
 
 import pytest
 import tensorflow as tf
+from sideways_tf.training.update import Update
 
 from sideways_tf.engines import ENGINES, make_engine
-from sideways_tf.training.update import Update
 from tests.engines.networks import copies, dense_layers, random_clip, squared_error
 
 

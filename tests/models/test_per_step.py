@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sideways_tf.models.per_step import BatchNorm, Dropout, move
 
 from sideways_tf.errors import UserError
 from sideways_tf.modules.block import SidewaysBlock, build_modules
-from sideways_tf.models.per_step import BatchNorm, Dropout, move
 from sideways_tf.modules.step import Step
 
 L = tf.keras.layers

@@ -2,6 +2,7 @@
 
 import pytest
 import tensorflow as tf
+from sideways_tf.training.run import make_layers
 
 from sideways_tf.engines import (
     BatchedBackprop,
@@ -12,11 +13,10 @@ from sideways_tf.engines import (
 )
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
-from sideways_tf.networks import vgg8
 from sideways_tf.modules.block import build_modules
+from sideways_tf.networks import vgg8
 from sideways_tf.plan.costs import costs
 from sideways_tf.runs.config import Config
-from sideways_tf.training.run import make_layers
 from tests.engines.networks import assert_episodes_equal
 
 FRAME = tf.TensorSpec([1, 112, 112, 3], tf.float32)

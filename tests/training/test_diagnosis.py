@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sideways_tf.training.diagnosis import Diagnosis, compare
+from sideways_tf.training.update import Update
 
 from sideways_tf.engines import make_engine
-from sideways_tf.modules import SidewaysBlock
-from sideways_tf.training.diagnosis import Diagnosis, compare
 from sideways_tf.learning_rate import WarmUpThenDrops
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.update_rules import make_optimizer
-from sideways_tf.training.update import Update
 
 L = tf.keras.layers
 FRAMES, BATCH, DEPTH = 9, 3, 4

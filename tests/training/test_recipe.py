@@ -6,13 +6,13 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from sideways_tf.training import run
+from sideways_tf.training.update import Update
 
 from sideways_tf.engines import make_engine
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import from_lines
-from sideways_tf.training import run
-from sideways_tf.training.update import Update
 
 ROOT = pathlib.Path(__file__).parents[2]
 ROWS = {

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sideways_tf.training.update import Update, clip_by_value, module_statistics
 
 from sideways_tf.engines import PipelinedSideways
-from sideways_tf.modules import SidewaysBlock
 from sideways_tf.learning_rate import WarmUpThenDrops
+from sideways_tf.modules import SidewaysBlock
 from sideways_tf.update_rules import make_optimizer
-from sideways_tf.training.update import Update, clip_by_value, module_statistics
 
 
 def make(name):
