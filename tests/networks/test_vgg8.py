@@ -16,7 +16,7 @@ from sideways_tf.networks import vgg8
 from sideways_tf.modules.block import build_modules
 from sideways_tf.plan.costs import costs
 from sideways_tf.runs.config import Config
-from sideways_tf.training.run import make_layers
+from sideways_tf.runs.make import make_layers
 from tests.engines.networks import assert_episodes_equal
 
 FRAME = tf.TensorSpec([1, 112, 112, 3], tf.float32)
@@ -80,7 +80,7 @@ def test_operations_allow_at_most_four_times():
 
 def test_dropout_needs_a_hidden_linear_module():
     assert len(make_layers(Config(model="vgg8", dropout=0.5), 5)) == 8
-    with pytest.raises(UserError, match=r"--dropout=0.5: simple_cnn has no hidden linear module"):
+    with pytest.raises(UserError, match=r"dropout=0.5: simple_cnn has no hidden linear module"):
         make_layers(Config(dropout=0.5), 5)
 
 
