@@ -66,15 +66,11 @@ class ModuleCurves(ModuleCallback):
         with self._writer.as_default(done):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
-            tf.summary.scalar("learning_rate", self.learning_rate())
+            tf.summary.scalar("learning_rate", self.model.monitor.learning_rate)
             tf.summary.scalar("steps_per_second", rate)
             self._by_module("gradient_mean", self.model.monitor.gradient_mean)
             self._by_module("gradient_norm", self.model.monitor.gradient_norm)
         self.model.reset_metrics()
-
-    def learning_rate(self) -> float:
-        """Of the last update."""
-        return float(self.model.optimizers.learning_rate())
 
     def agreement(self, found: Agreement) -> None:
         """One point of each curve that compares pseudo-gradients with true gradients."""

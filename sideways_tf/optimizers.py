@@ -87,12 +87,9 @@ class ModuleOptimizers(tf.Module):
         self.template.iterations.assign(tf.cast(updates, tf.int64))
 
     def learning_rate(self) -> tf.Tensor:
-        """Of the last update, []."""
+        """Of the coming update, []."""
         rate = _rate_of(self.each[0] if self._make and self.each else self.template)
-        last = tf.maximum(self._updates() - 1, 0)
-        while isinstance(rate, SharedRate):
-            rate = _rate_of(rate.template)
-        return rate(last) if isinstance(rate, Schedule) else tf.convert_to_tensor(rate)
+        return rate(self._updates()) if isinstance(rate, Schedule) else tf.convert_to_tensor(rate)
 
 
 def copy_of(template: Optimizer, rate: Schedule) -> Optimizer:

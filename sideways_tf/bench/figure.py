@@ -33,28 +33,17 @@ def source_frame(event: Event, job: Job) -> int:
 def chrome_trace(events: Sequence[Event], job: Job) -> dict:
     """The Trace Event Format, for chrome://tracing and Perfetto: a process a device."""
     origin = min(event.start for event in events)
-    spans = [
-        {
-            "name": f"module {e.module} {'backward' if e.backward else 'forward'}",
-            "ph": "X",
-            "pid": e.device,
-            "tid": e.module,
-            "ts": (e.start - origin) * 1e6,
-            "dur": (e.end - e.start) * 1e6,
-            "args": {"activation of frame": e.frame, "stems from frame": source_frame(e, job)},
-        }
-        for e in events
-    ]
-    names = [
-        {
-            "name": "process_name",
-            "ph": "M",
-            "pid": device,
-            "args": {"name": f"{job.device_kind} device {device}"},
-        }
-        for device in sorted({e.device for e in events})
-    ]
-    return {"traceEvents": [*names, *spans], "displayTimeUnit": "ms"}
+    made: list[dict] = []
+    for device in sorted({e.device for e in events}):
+        label = {"name": f"{job.device_kind} device {device}"}
+        made.append({"name": "process_name", "ph": "M", "pid": device, "args": label})
+    for e in events:
+        name = f"module {e.module} {'backward' if e.backward else 'forward'}"
+        span = {"ts": (e.start - origin) * 1e6, "dur": (e.end - e.start) * 1e6}
+        frames = {"activation of frame": e.frame, "stems from frame": source_frame(e, job)}
+        where = {"pid": e.device, "tid": e.module}
+        made.append({"name": name, "ph": "X", **where, **span, "args": frames})
+    return {"traceEvents": made, "displayTimeUnit": "ms"}
 
 
 def draw(events: Sequence[Event], job: Job, path: Path) -> None:

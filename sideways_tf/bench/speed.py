@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import json
 import os
 import platform
@@ -20,8 +19,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.bench.job import Job
@@ -32,8 +29,7 @@ from sideways_tf.whole_file import write_whole
 if TYPE_CHECKING:
     from sideways_tf.bench.rows import Row
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 # fmt: off
 define("models", ["simple_cnn", "vgg8"], "what: networks")
 define("devices", "auto",

@@ -91,6 +91,12 @@ def make_engine(
         raise UserError(
             f"engine={engine} is none of algorithm={algorithm}: give auto, {', '.join(there)}"
         )
+    used = len({module.device for module in modules})
+    if used > 1 and there[engine] in (BatchedBackprop, TimeShiftedSideways):
+        raise UserError(
+            f"engine={engine} runs on one device, the modules take {used}: give one of devices, or "
+            f"engine={list(there)[0]}"
+        )
     if not stream:
         return there[engine](modules, loss, masks)
     if engine != list(there)[0]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from sideways_tf.errors import UserError
 from sideways_tf.plan import balance
+from sideways_tf.start import check_keras2
 
 SHOWN_CUTS = 40
 
@@ -168,9 +169,14 @@ def known_frame(network: Any) -> tf.TensorSpec:
 def find_units(
     network: tf.keras.Model | Sequence[tf.keras.layers.Layer],
 ) -> list[tf.keras.layers.Layer]:
-    """The smallest parts in a row into which `network` can be cut."""
+    """The smallest parts in a row into which `network` can be cut.
+
+    Raises:
+      UserError: if a part is no layer of Keras 2; or a model has several inputs or outputs.
+    """
     if isinstance(network, list | tuple):
         return [unit for layer in network for unit in find_units(layer)]
+    check_keras2(network)
     if isinstance(network, tf.keras.Sequential):
         return find_units(network.layers)
     if isinstance(network, Piece):

@@ -63,7 +63,10 @@ def load_dataset(config: Config) -> VideoDataset:
         cache_dir=os.path.expanduser(config.cache_dir),
         split=config.split,
         resize=config.shorter_side,
+        fps=config.fps or None,
         allow_missing_videos=config.allow_missing_videos,
+        allow_short_videos=config.allow_short_videos,
+        skip_unreadable=config.skip_unreadable,
         strict_data=config.strict_data,
     )
     return dataset.hold_out(config.holdout) if config.holdout else dataset

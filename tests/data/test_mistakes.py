@@ -167,7 +167,7 @@ def test_a_split_without_a_test_video_says_what_it_has(tmp_path: Path) -> None:
     for name in ("wave/x.avi", "wave/y.avi", "pour/x.avi"):
         write_video(tmp_path / "in/hmdb51_org" / name, 0, 3)
     with pytest.raises(
-        UserError, match="no test video of split 1 .* has 2 in train, 0 in test, 1 in neither"
+        UserError, match="no test video of split 1 .*, 2 are in train, 0 in test, 1 in neither"
     ):
         open_dataset("hmdb51", data_dir=str(tmp_path / "in"), allow_missing_videos=True)
 

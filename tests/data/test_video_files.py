@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sideways_tf.data.video_files import VideoError, VideoFile, resample
+from sideways_tf.data import video_files
+from sideways_tf.data.video_files import VideoError, VideoFile, encode, resample
 from sideways_tf.data.video_header import as_shown
 from tests.data.conftest import frame_numbers, make_video
 
@@ -116,6 +117,14 @@ def test_a_codec_that_nobody_knows_is_named_with_the_remedy(tmp_path: Path) -> N
     with pytest.raises(VideoError, match="of codec unknown, cannot be decoded") as error:
         list(VideoFile(path).frames())
     assert str(error.value).endswith(command)
+
+
+def test_a_video_too_long_to_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_files, "_LARGEST", 5000)
+    frame = np.zeros((16, 16, 3), np.uint8)
+    encode([frame] * 2, None)
+    with pytest.raises(VideoError, match="too long to store: .*; cut it into parts"):
+        encode(itertools.repeat(frame), None)
 
 
 def test_pixels_that_are_not_square_are_noted(tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ def test_prepare_reports_and_can_be_read_back(videos: Path, tmp_path: Path) -> N
     [
         ([], "dataset=: no such data set"),
         (["--dataset=ucf101"], "--data_dir is not given"),
-        (["--dataset=ucf101", "--data_dir=out"], "--source_dir is not given"),
+        (["--dataset=ucf101", "--data_dir=out"], "dataset=ucf101 needs source_dir=DIR"),
         (
             ["--dataset=ucf101", "--data_dir=out", "--source_dir=/no/such"],
-            "source_dir=/no/such: neither ucf101/split1_128 nor UCF-101 nor UCF101.rar",
+            "source_dir=/no/such: no such folder",
         ),
         (["--dataset=ucf101", "--data_dir=out", "--workers=-1"], "--workers=-1"),
     ],
