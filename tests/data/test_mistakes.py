@@ -159,6 +159,14 @@ def test_what_is_prepared_smaller_is_refused_with_the_command(source: Path, tmp_
     assert str(error.value).endswith(command)
 
 
+def test_frames_kept_as_they_are_serve_sizes_up_to_their_own(source: Path, tmp_path: Path) -> None:
+    as_is = VideoConfig(shorter_side=None)
+    prepare(Folder(data_dir=tmp_path / "out", config=as_is, source_dir=source))
+    assert _open(tmp_path / "out", tmp_path, resize=32).num_train == 4
+    with pytest.raises(UserError, match=r"folder/split1_33 is not there .*: split1_as_is\)"):
+        _open(tmp_path / "out", tmp_path, resize=33)
+
+
 def _hmdb(root: Path, tags: dict[str, str]) -> None:
     (root / "testTrainMulti_7030_splits").mkdir(parents=True)
     for label in Hmdb51.CLASS_NAMES:
