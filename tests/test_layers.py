@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sideways_tf"
 MAY_IMPORT = {
     "data": {"data", "errors"},
     "networks": {"networks", "errors"},
-    "modules": {"modules", "plan", "errors"},
+    "modules": {"modules", "plan", "start", "errors"},
     "engines": {"engines", "modules", "errors"},
     "report": {"report", "engines", "errors", "whole_file"},
     "runs/sweep": {"runs", "errors"},
