@@ -78,6 +78,8 @@ class SidewaysModel(tf.keras.Model):
       UserError: naming the argument, its value and the remedy.
     """
 
+    built: bool
+
     def __init__(
         self,
         network: tf.keras.Model | Sequence[tf.keras.layers.Layer],
@@ -97,11 +99,14 @@ class SidewaysModel(tf.keras.Model):
         given = network if isinstance(network, tf.keras.Model) else list(network)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
-        self._engine_arguments = {"algorithm": algorithm, "engine": engine, "masks": dropout_mask}
+        self._engine_arguments: dict[str, Any] = {
+            "algorithm": algorithm, "engine": engine, "masks": dropout_mask
+        }  # fmt: skip
         self._device_arguments = {"devices": devices, "placement": placement}
         self.update_every = update_every
         self.modules: list[SidewaysBlock] = []
         self.engine: Engine | None = None
+        self._engine_for: tuple[bool, Any] | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
         self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
         drawn = random.randrange(2**31) if seed is None else seed
@@ -143,8 +148,8 @@ class SidewaysModel(tf.keras.Model):
             self._build(tf.TensorSpec(input_shape, self._frame_type()))
 
     def _frame_type(self) -> tf.DType:
-        given = self._given
-        return given.inputs[0].dtype if getattr(given, "inputs", None) else tf.float32
+        inputs = getattr(self._given, "inputs", None)
+        return inputs[0].dtype if inputs else tf.float32
 
     def _build(self, clip: tf.TensorSpec) -> None:
         """For clips like `clip` [B, K, ...]; again where they have another length or frame size."""
@@ -261,6 +266,7 @@ class SidewaysModel(tf.keras.Model):
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """L = K: one episode, then every module's update from its own pseudo-gradients."""
+        assert self.engine is not None
         episode = self.engine(clip, targets, seed)
         for hook in self._hooks:
             hook(clip, targets, seed, episode)
@@ -316,6 +322,7 @@ class SidewaysModel(tf.keras.Model):
         if self._streams(clip.shape[0]):
             arguments = {**self._engine_arguments, "engine": "auto"}
             engine = make_engine(modules=self.modules, loss=self._frame_loss, **arguments)
+        assert engine is not None
         return engine(clip, turned, self.episode_seed() if seed is None else seed)
 
     # -- streams ----------------------------------------------------------------------------------

@@ -224,7 +224,6 @@ def check_repeatable(modules: Sequence[SidewaysBlock], engine: str) -> None:
       UserError: naming the module that keeps state of its own, or draws by itself.
     """
     for number, module in enumerate(modules, 1):
-        assert module.facts is not None
         norms = folded_statistics(module.layer)
         own = [v.name for v in module.facts.moved if plain(v).ref() not in norms]
         reason = f"assigns state of its own ({own[0]}) as it trains" if own else ""
