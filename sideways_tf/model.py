@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
+from sideways_tf.engines.passes import clip_loss
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock, build_modules, split
 from sideways_tf.modules.split import copy_layer
 from sideways_tf.optimizers import ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
+from sideways_tf.start import check_keras2
 
 
 class Monitor:
@@ -94,8 +96,8 @@ class SidewaysModel(tf.keras.Model):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**{"name": "sideways_model", **kwargs})
         _check_arguments(network, modules, update_every)
+        super().__init__(**{"name": "sideways_model", **kwargs})
         given = network if isinstance(network, tf.keras.Model) else list(network)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
@@ -384,9 +386,7 @@ class SidewaysModel(tf.keras.Model):
         """Loss and metrics over all frames of a batch of clips."""
         clip, targets = self._clip_and_targets(data)
         outputs = time_major(self(time_major(clip)))
-        return self._shown(
-            target_lib.clip_loss(self._frame_loss, targets, outputs), targets, outputs
-        )
+        return self._shown(clip_loss(self._frame_loss, targets, outputs), targets, outputs)
 
     def _shown(
         self, loss: tf.Tensor, targets: tf.Tensor, outputs: tf.Tensor | None
@@ -473,6 +473,8 @@ def _check_arguments(network: Any, modules: int | None, update_every: int) -> No
         raise UserError(
             "a SidewaysModel places its modules by itself: make it outside of a tf.distribute scope"
         )
+    for part in network if isinstance(network, list | tuple) else [network]:
+        check_keras2(part)
     if isinstance(network, tf.keras.Model) and modules is None:
         raise UserError(
             "modules is missing: say into how many modules the network is cut (D), or give a list "

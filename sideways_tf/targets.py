@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sideways_tf.engines.passes import Loss, loss_type, step_loss
+from sideways_tf.engines.passes import Loss
 from sideways_tf.errors import UserError
 
 MEANS = (None, "auto", "sum_over_batch_size")
@@ -28,19 +28,6 @@ def frame_loss(loss: Any) -> Loss:
             "the reduction out"
         )
     return found
-
-
-def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """The mean over the steps of a clip, [T, B, ...] both, step by step: [].
-
-    A loss may mix the examples of a batch, never those of different steps.
-    """
-    losses = tf.map_fn(
-        lambda pair: step_loss(loss, *pair),
-        (targets, outputs),
-        fn_output_signature=loss_type(outputs.dtype),
-    )
-    return tf.reduce_mean(losses)
 
 
 def per_frame(targets: tf.Tensor, frames: int, output: tf.TensorShape) -> tf.Tensor:

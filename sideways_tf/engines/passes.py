@@ -126,6 +126,15 @@ def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_mean(values), loss_type(outputs.dtype))
 
 
+def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """The mean of the losses of T steps, [T, B, ...] both: [].
+
+    Step by step: a loss may mix the examples of a batch, but never those of different steps.
+    """
+    pairs = zip(tf.unstack(targets), tf.unstack(outputs), strict=True)
+    return tf.reduce_mean(tf.stack([step_loss(loss, *pair) for pair in pairs]))
+
+
 def loss_type(outputs: tf.DType) -> tf.DType:
     """float64 where the outputs are, else float32."""
     return tf.float64 if outputs == tf.float64 else tf.float32
