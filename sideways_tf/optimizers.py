@@ -51,7 +51,12 @@ class ModuleOptimizers(tf.Module):
         super().__init__()
         made = callable(optimizer) and not hasattr(optimizer, "apply_gradients")
         self._make: Callable[[], Optimizer] | None = optimizer if made else None
-        self.template = optimizer() if made else tf.keras.optimizers.get(optimizer)
+        try:
+            self.template = optimizer() if made else tf.keras.optimizers.get(optimizer)
+        except (ValueError, TypeError) as error:
+            if made:
+                raise
+            raise UserError(f"optimizer={optimizer}: Keras knows no such optimizer") from error
         if hasattr(self.template, "inner_optimizer"):
             raise UserError(
                 f"optimizer={type(self.template).__name__}: a loss scale is not supported; give "

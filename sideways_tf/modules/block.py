@@ -31,11 +31,13 @@ class SidewaysBlock(tf.keras.layers.Layer):
       facts: what tracing it has shown, once it is built.
     """
 
+    # In the class, because Keras takes variables in attributes of objects for weights of theirs.
+    facts: Traced | None = None
+
     def __init__(self, layer: tf.keras.layers.Layer, device: str = "", **kwargs: Any):
         super().__init__(autocast=False, **{"name": f"module_{layer.name}", **kwargs})
         self.layer = layer
         self.device = device
-        self.facts: Traced | None = None
         # A checkpoint keeps it; it is none of the layer's weights.
         self.buffers = tf.train.Checkpoint()
 
