@@ -66,15 +66,11 @@ class ModuleCurves(ModuleCallback):
         with self._writer.as_default(done):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
-            tf.summary.scalar("learning_rate", self.learning_rate())
+            tf.summary.scalar("learning_rate", self.model.monitor.learning_rate)
             tf.summary.scalar("steps_per_second", rate)
             self._by_module("gradient_mean", self.model.monitor.gradient_mean)
             self._by_module("gradient_norm", self.model.monitor.gradient_norm)
         self.model.reset_metrics()
-
-    def learning_rate(self) -> float:
-        """Of the last update."""
-        return float(self.model.optimizers.learning_rate())
 
     def agreement(self, found: Agreement) -> None:
         """One point of each curve that compares pseudo-gradients with true gradients."""
@@ -148,23 +144,24 @@ class Diagnosis(ModuleCallback):
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
+        if self._values is None:
+            zeros = tf.zeros([model.depth])
+            self._values = tf.Variable(zeros), tf.Variable(zeros)
         if self._compare not in model._hooks:
             model._hooks.append(self._compare)
+            model.train_function = None  # It may have been traced without.
 
     def _compare(
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, episode: Episode
     ) -> None:
         """In the graph of a training step, before its updates."""
-        with tf.init_scope():
-            depth = self.model.depth
-            self._values = tf.Variable(tf.zeros([depth])), tf.Variable(tf.zeros([depth]))
 
         def compared() -> tuple[tf.Tensor, tf.Tensor]:
             frames = episode.outputs.shape[0]
             engine = reference_engine(self.model.engine)
             true, _ = engine.compute(clip[:frames], targets[-frames:], seed)
             found = compare(episode.pseudo_gradients, true.pseudo_gradients)
-            for variable, value in zip(self._values, found, strict=True):
+            for variable, value in zip(self._values or (), found, strict=True):
                 variable.assign(value)
             return tf.constant(True)
 

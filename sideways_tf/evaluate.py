@@ -8,18 +8,14 @@ shows. Takes the configuration from the run's folder; --data_dir and --cache_dir
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-
-from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("workdir", "", "run: the folder of the run to test")
 define("data_dir", None, "data: where the videos are now")
 define("cache_dir", None, "data: where prepared data sets are kept now")

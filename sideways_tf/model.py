@@ -15,9 +15,9 @@ from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock, build_modules, split
 from sideways_tf.modules.split import check_cut, copy_layer, find_units
+from sideways_tf.modules.step import MASKS
 from sideways_tf.monitor import Monitor
 from sideways_tf.optimizers import ModuleOptimizers, OptimizerLike
-from sideways_tf.modules.step import MASKS
 from sideways_tf.plan import devices as device_lib
 from sideways_tf.start import check_keras2
 
@@ -57,6 +57,8 @@ class SidewaysModel(tf.keras.Model):
       UserError: naming the argument, its value and the remedy.
     """
 
+    built: bool
+
     def __init__(
         self,
         network: tf.keras.Model | Sequence[tf.keras.layers.Layer],
@@ -75,13 +77,16 @@ class SidewaysModel(tf.keras.Model):
         given = _checked(network, modules)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
-        self._engine_arguments = {"algorithm": algorithm, "engine": engine, "masks": dropout_mask}
+        self._engine_arguments: dict[str, Any] = {
+            "algorithm": algorithm, "engine": engine, "masks": dropout_mask
+        }  # fmt: skip
         self._device_arguments = {"devices": devices, "placement": placement}
         self.update_every = update_every
         self._check_arguments()
         self.modules: list[SidewaysBlock] = []
         self._shapes: list[tf.TensorShape] = []
         self.engine: Engine | None = None
+        self._engine_for: tuple[bool, Any] | None = None
         self._whole: Engine | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
         self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
@@ -145,8 +150,8 @@ class SidewaysModel(tf.keras.Model):
             self._build(tf.TensorSpec(input_shape, self._frame_type()))
 
     def _frame_type(self) -> tf.DType:
-        given = self._given
-        return given.inputs[0].dtype if getattr(given, "inputs", None) else tf.float32
+        inputs = getattr(self._given, "inputs", None)
+        return inputs[0].dtype if inputs else tf.float32
 
     def _build(self, clip: tf.TensorSpec) -> None:
         """For clips like `clip` [B, K, ...]; again where they have another length or frame size."""
@@ -248,6 +253,8 @@ class SidewaysModel(tf.keras.Model):
         """One batch of clips: an episode, or several where L < K, and the updates."""
         clip, targets = self._clip_and_targets(data)
         frames, seed = clip.shape[0], self.episode_seed()
+        self.optimizers.make(self.modules)
+        self.monitor.learning_rate.assign(tf.cast(self.optimizers.learning_rate(), tf.float32))
         if self._streams(frames):
             loss, outputs = self._learn(clip, targets, seed)
         else:
@@ -262,6 +269,7 @@ class SidewaysModel(tf.keras.Model):
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """L = K: one episode, then every module's update from its own pseudo-gradients."""
+        assert self.engine is not None
         episode = self.engine(clip, targets, seed)
         for hook in self._hooks:
             hook(clip, targets, seed, episode)

@@ -10,16 +10,11 @@ the run must be shared by all machines, each saves its own modules.
 
 from __future__ import annotations
 
-import functools
-
-from absl import flags
-
 from sideways_tf import cli
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("workers", [], "run: all workers host:port, the same list everywhere")
 define("index", 0, "run: which of them this one is, from 0", low=0)
 

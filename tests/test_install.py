@@ -77,13 +77,22 @@ def test_nothing_is_missing_in_the_wheel(installed):
     assert files(installed / "sideways_tf") == files(ROOT / "sideways_tf") | configs
 
 
-def test_it_trains_in_another_folder(installed, elsewhere, tmp_path):
-    config = installed / "sideways_tf" / "configs" / "moving_shapes.cfg"
+def test_the_command_trains_in_another_folder(installed, elsewhere, tmp_path):
+    """With a flagfile that the wheel brought, named as in a checkout."""
     elsewhere(
-        sys.executable,
-        *["-m", "sideways_tf.train", f"--flagfile={config}", *SMALL],
-        *["--cache_dir=cache", "--workdir=run"],
+        *[installed / "bin" / "sideways", "train", "--flagfile=configs/moving_shapes.cfg"],
+        *[*SMALL, "--cache_dir=cache", "--workdir=run"],
     )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["iterations"] == 3
     assert results["test_videos"] == 80
+
+
+def test_a_library_user_needs_nothing_else(elsewhere):
+    elsewhere(
+        *[sys.executable, "-c"],
+        "import sideways_tf as sw, tensorflow as tf\n"
+        "model = sw.SidewaysModel([tf.keras.layers.Dense(3), tf.keras.layers.Dense(2)])\n"
+        "model.compile('adam', 'mse')\n"
+        "model.fit(tf.ones([4, 6, 5]), tf.ones([4, 2]), batch_size=2, verbose=0)\n",
+    )

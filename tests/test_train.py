@@ -183,7 +183,7 @@ BAD = {
     "no address": (["--workers=localhost"], "'localhost' is no address"),
     "dead address": (["--workers=127.0.0.1:9"], "nobody answers at 127.0.0.1:9"),
     "data set missing": (["--dataset=ucf101", "--data_dir=/nowhere"], "/nowhere"),
-    "data set not named": (["--dataset=hmdb51"], "--data_dir"),
+    "data set not named": (["--dataset=hmdb51"], "data_dir=DIR"),
 }  # fmt: skip
 
 

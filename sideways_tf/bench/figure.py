@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sideways_tf.bench.job import ENGINE_WORDS, Job
 from sideways_tf.bench.timeline import Event
@@ -33,28 +34,17 @@ def source_frame(event: Event, job: Job) -> int:
 def chrome_trace(events: Sequence[Event], job: Job) -> dict:
     """The Trace Event Format, for chrome://tracing and Perfetto: a process a device."""
     origin = min(event.start for event in events)
-    spans = [
-        {
-            "name": f"module {e.module} {'backward' if e.backward else 'forward'}",
-            "ph": "X",
-            "pid": e.device,
-            "tid": e.module,
-            "ts": (e.start - origin) * 1e6,
-            "dur": (e.end - e.start) * 1e6,
-            "args": {"activation of frame": e.frame, "stems from frame": source_frame(e, job)},
-        }
-        for e in events
-    ]
-    names = [
-        {
-            "name": "process_name",
-            "ph": "M",
-            "pid": device,
-            "args": {"name": f"{job.device_kind} device {device}"},
-        }
-        for device in sorted({e.device for e in events})
-    ]
-    return {"traceEvents": [*names, *spans], "displayTimeUnit": "ms"}
+    made: list[dict] = []
+    for device in sorted({e.device for e in events}):
+        label = {"name": f"{job.device_kind} device {device}"}
+        made.append({"name": "process_name", "ph": "M", "pid": device, "args": label})
+    for e in events:
+        name = f"module {e.module} {'backward' if e.backward else 'forward'}"
+        span = {"ts": (e.start - origin) * 1e6, "dur": (e.end - e.start) * 1e6}
+        frames = {"activation of frame": e.frame, "stems from frame": source_frame(e, job)}
+        where = {"pid": e.device, "tid": e.module}
+        made.append({"name": name, "ph": "X", **where, **span, "args": frames})
+    return {"traceEvents": made, "displayTimeUnit": "ms"}
 
 
 def draw(events: Sequence[Event], job: Job, path: Path) -> None:
@@ -69,17 +59,12 @@ def draw(events: Sequence[Event], job: Job, path: Path) -> None:
     axes = figure.add_subplot()
     colours = colormaps["tab10"]
     for e in shown:
-        source = source_frame(e, job)
-        axes.barh(
-            e.module - (0.2 if e.backward else -0.2),
-            (e.end - e.start) * 1e3,
-            left=(e.start - origin) * 1e3,
-            height=0.38,
-            facecolor=colours((source - 1) % 10) if source >= 1 else "none",
-            edgecolor="grey",
-            linewidth=0.4,
-            hatch="//" if e.backward and source >= 1 else None,
-        )
+        source, middle = source_frame(e, job), e.module - (0.2 if e.backward else -0.2)
+        start, width = (e.start - origin) * 1e3, (e.end - e.start) * 1e3
+        face = colours((source - 1) % 10) if source >= 1 else "none"
+        hatch = "//" if e.backward and source >= 1 else None
+        look: Any = {"facecolor": face, "hatch": hatch, "edgecolor": "grey", "linewidth": 0.4}
+        axes.barh(middle, width, left=start, height=0.38, **look)
     axes.set_yticks(range(1, depth + 1), [f"{i} on {d}" for i, d in enumerate(job.placement, 1)])
     axes.set_ylabel("module on device")
     axes.set_xlabel("milliseconds")

@@ -8,7 +8,6 @@ pipeline samples, held in memory, on all cores, and does nothing else with them.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import time
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
 
     from sideways_tf.data import VideoDataset
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define_flags(FLAGS)
 define("batches", 24, "batches measured in each round", low=2)
 define("rounds", 3, "rounds, of which the median counts", low=1)
@@ -74,7 +71,7 @@ def main() -> None:
 def sampled_jpegs(chosen: Config, dataset: VideoDataset, batches: int) -> list[np.ndarray]:
     """JPEG strings [K] of clips as long and as many as the pipeline's."""
     from sideways_tf.data import pipeline
-    from sideways_tf.data.records import parse_example, read_record
+    from sideways_tf.data.records import find_example
     from sideways_tf.runs.make import clip_of
 
     clip = clip_of(chosen)
@@ -82,7 +79,7 @@ def sampled_jpegs(chosen: Config, dataset: VideoDataset, batches: int) -> list[n
     order = pipeline.epoch_order(len(records), chosen.seed, 0)[: batches * chosen.batch_size]
 
     def sample(*location: tf.Tensor) -> tf.Tensor:
-        example = parse_example(read_record(*location))
+        example = find_example(*location)
         seed = pipeline.draw_seed(chosen.seed, 0, example["name"])
         return pipeline.sample_frames(example, clip, pipeline.clip_seeds(seed)[0])
 

@@ -86,17 +86,10 @@ def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
       jobs: the speed rows of one model.
     """
     most = max(job.devices for job in jobs)
-    wanted = [
-        job
-        for job in jobs
-        if (job.algorithm, job.engine, job.devices)
-        in {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "batched", 1)}
-    ]
-    return [
-        dataclasses.replace(job, frames=k, steps=1, repeats=1, trace="", purpose="memory")
-        for job in wanted
-        for k in frames
-    ]
+    shown = {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "batched", 1)}
+    changes: dict[str, Any] = {"steps": 1, "repeats": 1, "trace": "", "purpose": "memory"}
+    wanted = [job for job in jobs if (job.algorithm, job.engine, job.devices) in shown]
+    return [dataclasses.replace(job, frames=k, **changes) for job in wanted for k in frames]
 
 
 def simulated_times(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import json
 import os
 import platform
@@ -20,8 +19,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from absl import flags
 
 from sideways_tf import cli
 from sideways_tf.bench.job import Job
@@ -32,8 +29,7 @@ from sideways_tf.whole_file import write_whole
 if TYPE_CHECKING:
     from sideways_tf.bench.rows import Row
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 # fmt: off
 define("models", ["simple_cnn", "vgg8"], "what: networks")
 define("devices", "auto",
@@ -121,19 +117,13 @@ def timed(job: Job, modules: list[dict[str, Any]], results: Results) -> list[dic
         return results.of(dataclasses.replace(job, device_kind="cpu", devices=1))["modules"]
     try:
         rows = json.loads(Path(FLAGS.times).read_text())
-        found = [row["modules"] for row in rows if row["model"] == job.model]
-        kinds = {row["device_kind"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        wanted = (row for row in rows if row["model"] == job.model)
+        return next(row["modules"] for row in wanted if row["device_kind"] != "simulated")
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UserError(
-            f"--times={FLAGS.times} is no table2.json ({error}); give equal, flops, measured or "
-            "the table2.json of a real measurement"
+            f"--times={FLAGS.times} is no table2.json that measured {job.model} on real devices "
+            f"({error!r}); give such a one, or equal, flops or measured"
         ) from error
-    if not found or "simulated" in kinds:
-        raise UserError(
-            f"--times={FLAGS.times} has no measured times of {job.model}: give the table2.json of "
-            "a measurement of it on real devices"
-        )
-    return found[0]
 
 
 class Results:

@@ -13,23 +13,18 @@ counts the frames that each takes in.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from absl import flags
 
 from sideways_tf.runs import options
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from sideways_tf.model import SidewaysModel
-
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+LEARNING_RATE = 1e-4
+FLAGS, define = options.new_flags()
 define("size", 240, "height and width of the frames, in pixels", low=8)
 define("batch_size", 1, "frames in a batch", low=1)
 define("frames", 22, "steps in one call, in frames", low=1)
@@ -45,16 +40,14 @@ def main() -> None:
         return
     import tensorflow as tf
 
+    from sideways_tf.networks import autoencoder
     from sideways_tf.networks.autoencoder import check_size
 
     check_size(FLAGS.size)
     tf.keras.utils.set_random_seed(0)
-    clip = tf.random.uniform([FLAGS.frames, FLAGS.batch_size, FLAGS.size, FLAGS.size, 3])
-    calls = {
-        "bare": bare_steps(clip),
-        "sideways": stream_steps("sideways", clip),
-        "bp": stream_steps("bp", clip),
-    }
+    clip = tf.random.uniform([FLAGS.batch_size, FLAGS.frames, FLAGS.size, FLAGS.size, 3])
+    calls = {"bare": bare_steps(clip)}
+    calls |= {name: stream(name, autoencoder(), clip) for name in ("sideways", "bp")}
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(FLAGS.repeats):
         for name, call in calls.items():
@@ -68,23 +61,16 @@ def main() -> None:
         print(f"{name:<9} {1000 * value:8.1f} ms a frame  {value / best['bare']:6.3f} of bare")
 
 
-def make_adam() -> Any:
-    """Adam with the schedules of training, constant here."""
-    from sideways_tf.learning_rate import WarmUpThenDrops
-    from sideways_tf.update_rules import make_optimizer
-
-    return make_optimizer("adam", *(WarmUpThenDrops(initial, 1) for initial in (1e-4, 0.0)))
-
-
 def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
     """One ordinary training step for each frame of `clip`; traced and run once."""
     import tensorflow as tf
 
-    from sideways_tf.networks.autoencoder import autoencoder, pixel_error
+    from sideways_tf.networks import autoencoder
+    from sideways_tf.networks.autoencoder import pixel_error
 
     model = tf.keras.Sequential(autoencoder())
-    model.build(clip.shape[1:])
-    optimizer = make_adam()
+    model.build([clip.shape[0], *clip.shape[2:]])
+    optimizer = tf.keras.optimizers.legacy.Adam(LEARNING_RATE)
 
     @tf.function
     def step(x: tf.Tensor) -> tf.Tensor:
@@ -95,7 +81,7 @@ def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
         return loss
 
     def run() -> None:
-        for x in clip:
+        for x in tf.unstack(clip, axis=1):
             loss = step(x)
         loss.numpy()
 
@@ -104,27 +90,17 @@ def bare_steps(clip: tf.Tensor) -> Callable[[], object]:
 
 
 def stream(
-    algorithm: str, layers: Sequence[tf.keras.layers.Layer], clip: tf.Tensor, **placed: str
-) -> SidewaysModel:
-    """A model of `layers` that learns from the stream `clip` [B, n, ...]; traced and run once."""
-    from sideways_tf.model import SidewaysModel
+    algorithm: str, layers: Sequence[tf.keras.layers.Layer], clip: tf.Tensor, **places: Any
+) -> Callable[[], object]:
+    """Learns from all frames of `clip` in one call, on a full pipe; traced and run once."""
+    import tensorflow as tf
+
+    from sideways_tf import SidewaysModel
     from sideways_tf.networks.autoencoder import pixel_error
 
-    model = SidewaysModel(layers, algorithm=algorithm, update_every=1, **placed)
-    model.compile(make_adam, pixel_error)
-    model.build(clip.shape)
-    model.restart(clip.shape[0])
+    model = SidewaysModel(layers, algorithm=algorithm, update_every=1, **places)
+    model.compile(tf.keras.optimizers.legacy.Adam(LEARNING_RATE), pixel_error)
     model.advance(clip, clip)
-    return model
-
-
-def stream_steps(algorithm: str, clip: tf.Tensor) -> Callable[[], object]:
-    """All frames of the time-major `clip` in one call on a full pipe."""
-    from sideways_tf.model import time_major
-    from sideways_tf.networks.autoencoder import autoencoder
-
-    clip = time_major(clip)
-    model = stream(algorithm, autoencoder(), clip)
     return lambda: model.advance(clip, clip).numpy()
 
 
@@ -132,24 +108,22 @@ def simulate(depth: int, steps: int) -> None:
     """Print how many frames each algorithm takes in `steps` steps, and in a second."""
     import tensorflow as tf
 
-    from sideways_tf.bench.simulated import allow_sleepers, simulated_layers
+    from sideways_tf.bench.simulated import allow_sleepers, simulated_modules
     from sideways_tf.bench.timeline import Timeline, busy_shares
     from sideways_tf.plan.devices import split_cpu
     from sideways_tf.plan.times import ModuleTime
 
     allow_sleepers(depth)
     split_cpu(depth)
-    times = [ModuleTime(0.004, 0.004)] * depth
+    times, devices = [ModuleTime(0.004, 0.004)] * depth, [f"CPU:{n}" for n in range(depth)]
+    places = {"devices": ",".join(devices), "placement": "one_per_module"}
     clip = tf.ones([1, steps, 2])
     for algorithm in ("bp", "sideways"):
         timeline = Timeline()
-        layers = simulated_layers(times, range(depth), timeline)
-        numbers = ",".join(map(str, range(depth)))
-        devices = ",".join(f"CPU:{n}" for n in range(depth))
-        model = stream(algorithm, layers, clip, devices=devices, placement=numbers)
-        model.restart(1)
+        modules = simulated_modules(times, range(depth), devices, timeline)
+        learn = stream(algorithm, [module.layer for module in modules], clip, **places)
         timeline.take()
-        model.advance(clip, clip)
+        learn()
         events = timeline.take()
         taken = len({e.frame for e in events if e.module == 1 and not e.backward})
         span = events[-1].end - events[0].start

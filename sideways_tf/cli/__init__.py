@@ -35,12 +35,10 @@ COMMANDS = {
 def main(name: str = "") -> None:
     """Run the command called `name`; without a name, the one that the first words say."""
     arguments = sys.argv[1:]
-    if not name:
-        found = (" ".join(arguments[:n]) for n in (1, 2) if " ".join(arguments[:n]) in COMMANDS)
-        name = next(found, "")
-        arguments = arguments[len(name.split()) :]
-    if name:
-        run(importlib.import_module(COMMANDS[name]).main, [name, *arguments])
+    names = [name] if name else [" ".join(arguments[:n]) for n in (1, 2)]
+    for found in filter(COMMANDS.get, names):
+        rest = arguments if name else arguments[len(found.split()) :]
+        run(importlib.import_module(COMMANDS[found]).main, [found, *rest])
     if arguments[:1] == ["--version"]:
         print(f"sideways_tf {__version__}")
     elif not arguments or arguments[0] in ("--help", "-h"):

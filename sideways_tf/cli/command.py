@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def run(main: Callable[..., int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Parse the flags, run `main`, and exit: 0, its status, or 2 behind one line on stderr.
+    """Parse the flags, run `main`, and exit: 0, its status, or 2 behind `error: ...` on stderr.
 
     The flags are the `FLAGS` of the module that `main` is from. If `main` has a parameter, it takes
     the list of the arguments that are no flags; else there may be none.
@@ -44,8 +44,9 @@ def run(main: Callable[..., int | None], argv: Sequence[str] | None = None) -> N
             raise UserError(f"'{unparsed[0]}' is no flag: flags are given as --name=value")
         sys.exit(main(unparsed) if words else main())
     except (UserError, flags.Error) as error:
-        text = " ".join(str(error).split()).removeprefix("ERROR:: ")
-        print(f"error: {as_flags(text, values)}", file=sys.stderr)
+        said, *below = str(error).splitlines() if isinstance(error, UserError) else [str(error)]
+        said = " ".join(said.split()).removeprefix("ERROR:: ")
+        print("\n".join([f"error: {as_flags(said, values)}", *below]), file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -8,20 +8,17 @@ Takes the flags of training; each row is a clip, from its first frame to its las
 
 from __future__ import annotations
 
-import functools
 import os
 
 import cv2
 import numpy as np
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.caption import caption
 from sideways_tf.runs import options
 from sideways_tf.runs.from_flags import define_flags, from_flags
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define_flags(FLAGS)
 define("output", "clips.png", "file to write, *.png")
 define("epoch", 0, "of which the first batch is shown, from 0", low=0)

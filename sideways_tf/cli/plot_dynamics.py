@@ -16,17 +16,13 @@ that puts BP and Sideways side by side.
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("output_dir", "figures", "output: folder of the pictures")
 define("free_axes", False, "output: a y-axis for each panel; else the panels of a row share one")
 define("tensorboard", "", "output: a new folder for TensorBoard, BP beside Sideways")

@@ -10,11 +10,8 @@ consecutive frames from the middle; the animation shows the three side by side.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
@@ -25,8 +22,7 @@ if TYPE_CHECKING:
     from sideways_tf.report.reconstruction import Network
     from sideways_tf.runs.config import Config
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("bp", "", "folder of the run trained with --algorithm=bp")
 define("sideways", "", "folder of the --algorithm=sideways run")
 define("output", "", "the picture, .png")
@@ -49,7 +45,13 @@ def main() -> None:
     if not FLAGS.output and not FLAGS.animation:
         raise UserError("--output and --animation are missing: name a .png, a .gif, or both")
     configs = {name: _config(name) for name in _ALGORITHMS}
-    _check_same(configs)
+    for name in _SAME:
+        values = sorted({str(getattr(config, name)) for config in configs.values()})
+        if len(values) > 1:
+            raise UserError(
+                f"the two runs differ in --{name} ({', '.join(values)}): name two runs on the same "
+                "frames"
+            )
     make.start_tensorflow(configs["bp"])
     dataset = make.load_dataset(configs["bp"])
     networks = {name: _network(name, config) for name, config in configs.items()}
@@ -57,11 +59,10 @@ def main() -> None:
     moving: list[np.ndarray] = []
     videos = dataset.test_videos(make.clip_of(configs["bp"]))
     for frames, _, name in videos.take(FLAGS.videos):
-        found = {
-            algorithm: pictures.shown(network, algorithm, frames, name.numpy().decode())
-            for algorithm, network in networks.items()
-        }
-        streams = {"truth": found["bp"][0], **{each: both[1] for each, both in found.items()}}
+        streams = {}
+        for algorithm, network in networks.items():
+            shown = pictures.shown(network, algorithm, frames, name.numpy().decode())
+            streams["truth"], streams[algorithm] = shown
         rows += [list(pictures.middle(stream, FLAGS.frames)) for stream in streams.values()]
         moving += [
             pictures.labelled(dict(zip(streams, triple, strict=True)), FLAGS.scale)
@@ -91,16 +92,6 @@ def _config(algorithm: str) -> Config:
     moved = {"data_dir": FLAGS.data_dir, "cache_dir": FLAGS.cache_dir}
     given = {name: value for name, value in moved.items() if value is not None}
     return dataclasses.replace(config, **given)
-
-
-def _check_same(configs: dict[str, Config]) -> None:
-    for name in _SAME:
-        values = {getattr(config, name) for config in configs.values()}
-        if len(values) > 1:
-            raise UserError(
-                f"the two runs differ in --{name} ({', '.join(sorted(map(str, values)))}): name "
-                "two runs on the same frames"
-            )
 
 
 def _network(algorithm: str, config: Config) -> Network:

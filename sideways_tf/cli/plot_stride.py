@@ -12,17 +12,13 @@ shade their range. Writes figure6.png and .svg, and prints the final test accura
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("output_dir", "figures", "output: folder of the pictures")
 define("points", 100, "output: average neighbours to so many points", low=2)
 

@@ -8,24 +8,22 @@ Stopped and started again it continues where it was.
 
 from __future__ import annotations
 
-import functools
 import time
-from typing import Any
-
-from absl import flags
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 from sideways_tf.runs.config import DATASETS
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("dataset", "", f"which one: {', '.join(DATASETS)}")
 define("source_dir", "", "folder with the archives or what they unpack to")
 define("data_dir", "", "folder for the prepared data set")
 define("split", 1, "number of the official split")
 define("resize", None, "shorter side in pixels (unset: 128, cater 0); 0 keeps the size", kind=int)
+define("fps", None, "resample to so many frames a second; unset: take all", low=0.0, kind=float)
 define("allow_missing_videos", False, "go on without videos not there")
+define("allow_short_videos", False, "take videos that were cut short")
+define("skip_unreadable", False, "go on without any number of unreadable videos")
 define("strict_data", False, "fail at the first unreadable video")
 define("workers", 0, "videos decoded at the same time; 0: all cores", low=0)
 define("test_share", 0.3, "folder without a split: share of test")
@@ -36,7 +34,7 @@ def main() -> None:
     """Prepares the data set of the flags and prints what came of it."""
     # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
     from sideways_tf.data.folder import Folder
-    from sideways_tf.data.prepare import find_builder, prepare, quiet_tfds
+    from sideways_tf.data.prepare import find_builder, find_source, prepare, quiet_tfds
     from sideways_tf.data.summary import summarise
 
     cls = find_builder(FLAGS.dataset)
@@ -44,33 +42,19 @@ def main() -> None:
         raise UserError("--data_dir is not given: name the folder for the prepared data set")
     default = cls.BUILDER_CONFIGS[0].shorter_side
     shorter_side = default if FLAGS.resize is None else FLAGS.resize or None
-    config = cls.config_for(FLAGS.split, shorter_side)
-    arguments: dict[str, Any] = {}
-    if issubclass(cls, Folder):
-        arguments = {"test_share": FLAGS.test_share, "split_seed": FLAGS.split_seed}
+    config = cls.config_for(FLAGS.split, shorter_side, FLAGS.fps)
+    names = ["allow_missing_videos", "allow_short_videos", "skip_unreadable", "strict_data"]
+    names += ["test_share", "split_seed"] if issubclass(cls, Folder) else []
     with quiet_tfds():
         builder = cls(
             data_dir=FLAGS.data_dir,
             config=config,
-            source_dir=_source(cls, config),
-            allow_missing_videos=FLAGS.allow_missing_videos,
-            strict=FLAGS.strict_data,
+            source_dir=find_source(cls, FLAGS.source_dir, config, "source_dir"),
             workers=FLAGS.workers or None,
-            **arguments,
+            **{name: FLAGS[name].value for name in names},
         )
     if builder.is_prepared():
         raise UserError(f"--data_dir={FLAGS.data_dir}: {cls.name}/{config.name} is there already")
     start = time.monotonic()
     prepare(builder)
     print(summarise(builder, time.monotonic() - start))
-
-
-def _source(cls: Any, config: Any) -> Any:
-    from sideways_tf.data.prepare import find_source
-
-    if cls.LAYOUT and not FLAGS.source_dir:
-        raise UserError("--source_dir is not given: name the folder with the archives or videos")
-    try:
-        return find_source(cls, FLAGS.source_dir, config)
-    except UserError as error:
-        raise UserError(str(error).replace("--data_dir", "--source_dir")) from error

@@ -25,7 +25,7 @@ with all seeds. Writes sweep.json and sweep.md; the runs are in search/ and fina
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import json
 import signal
 from collections.abc import Mapping, Sequence
@@ -48,8 +48,7 @@ from sideways_tf.runs.sweep.job import Job
 from sideways_tf.runs.sweep.runner import Outcome, run
 from sideways_tf.whole_file import write_whole
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 flags.DEFINE_multi_string(
     "grid", [], "sweep: FLAG=VALUE,VALUE: an axis; give one or more", flag_values=FLAGS
 )
@@ -73,132 +72,101 @@ TEST = {"test accuracy %": "test_video_accuracy", "training loss": "train_loss"}
 
 def main() -> int:
     """Search, choose, train the best; write the tables. Returns 1 if any run failed."""
-    axes = parse_axes(FLAGS.grid)
-    compared, base = check_compared(axes), from_flags(FLAGS)
+    # Not checked: the grid may change what contradicts itself here, and each run checks its own.
+    axes, base = parse_axes(FLAGS.grid), from_flags(FLAGS, checked=False)
+    for name in FLAGS.compare:
+        if name not in axes and not FLAGS["compare"].using_default_value:
+            raise UserError(f"--compare={name}: no --grid={name}=... has it; name an axis")
     if base.workdir or not FLAGS.output_dir:
         raise UserError("give --output_dir, a folder for all runs, and no --workdir")
     if base.autoencodes:
         raise UserError("--model=autoencoder: a sweep compares accuracies; take a classifier")
-    share = base.holdout or DEFAULT_SHARE
-    base = dataclasses.replace(base, holdout=0.0)
     settings = combinations(axes)
     for setting in settings:
         configure(base, setting)  # A wrong value shows before anything runs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sweep = Sweep(base, axes, compared, share)
-    if FLAGS.rule == "holdout" and sweep.chooses:
-        sweep.search_then_train(settings)
-    else:
-        sweep.train(settings)
+    sweep = Sweep(base, [name for name in axes if name in FLAGS.compare])
+    sweep.run(settings, chooses=len(sweep.compared) < len(axes))
     print(sweep.page())
     return 1 if any(outcome.error for outcome in sweep.outcomes) else 0
 
 
-def check_compared(axes: dict[str, list[str]]) -> list[str]:
-    """--compare, those that are axes.
-
-    Raises:
-      UserError: if one is not, unless it is the default.
-    """
-    for name in FLAGS.compare:
-        if name not in axes and not FLAGS["compare"].using_default_value:
-            raise UserError(f"--compare={name}: no --grid={name}=... has it; name an axis")
-    return [name for name in axes if name in FLAGS.compare]
-
-
 class Sweep:
-    """The phases of a sweep and what came of them."""
+    """The phases of a sweep around `base`, and what came of them."""
 
-    def __init__(self, base: Config, axes: dict[str, list[str]], compared: list[str], share: float):
-        self.base, self.axes, self.compared, self.share = base, axes, compared, share
+    def __init__(self, base: Config, compared: list[str]):
+        self.base = dataclasses.replace(base, holdout=0.0)
+        self.compared, self.share = compared, base.holdout or DEFAULT_SHARE
         self.folder = Path(FLAGS.output_dir).expanduser()
         self.searched: list[Outcome] = []
         self.final: list[Outcome] = []
         self.chosen: dict[str, Candidate] = {}
 
     @property
-    def chooses(self) -> bool:
-        """Whether any axis is not merely compared."""
-        return len(self.compared) < len(self.axes)
-
-    @property
     def outcomes(self) -> list[Outcome]:
         """Of all runs."""
         return [*self.searched, *self.final]
 
-    def search_then_train(self, settings: Sequence[Setting]) -> None:
-        """Train all on a part of the training videos, then the best on all of them."""
-        self.searched = self._run("search", settings, FLAGS.search_seeds, holdout=self.share)
+    def run(self, settings: Sequence[Setting], chooses: bool) -> None:
+        """Train all settings and choose among them, where there is anything to choose.
+
+        By the rule `holdout`: all on a part of the training videos, then the best on all of them.
+        """
+        if not chooses or FLAGS.rule != "holdout":
+            self.final = self._train("final", settings, FLAGS.seeds)
+            self._choose(self.final if chooses else [])
+            return
+        self.searched = self._train("search", settings, FLAGS.search_seeds, holdout=self.share)
         self._choose(self.searched)
-        self._write()
         # The best is tested at its end alone: no curve of test accuracies to choose from.
         best = [candidate.setting for candidate in self.chosen.values()]
-        self.final = self._run("final", best, FLAGS.seeds, evaluate_every=0)
-        self._write()
-
-    def train(self, settings: Sequence[Setting]) -> None:
-        """Train all on all training videos; choose among them if there is anything to choose."""
-        self.final = self._run("final", settings, FLAGS.seeds)
-        if self.chooses:
-            self._choose(self.final)
+        self.final = self._train("final", best, FLAGS.seeds, evaluate_every=0)
         self._write()
 
     def _choose(self, outcomes: Sequence[Outcome]) -> None:
-        found = choice.candidates(outcomes)
-        self.chosen = choice.choose(found, self.compared, FLAGS.rule)
+        self.chosen = choice.choose(choice.candidates(outcomes), self.compared, FLAGS.rule)
+        self._write()
 
-    def _run(
+    def _train(
         self, phase: str, settings: Sequence[Setting], seeds: int, **changes: Any
     ) -> list[Outcome]:
         jobs = []
-        for setting in settings:
-            for seed in range(self.base.seed, self.base.seed + seeds):
-                workdir = self.folder / phase / f"{words(setting)},seed={seed}"
-                chosen = configure(self.base, setting, seed=seed, **changes)
-                jobs.append(Job(setting, chosen, workdir))
+        for setting, seed in itertools.product(settings, range(seeds)):
+            seed += self.base.seed
+            config = configure(self.base, setting, seed=seed, **changes)
+            jobs.append(Job(setting, config, self.folder / phase / f"{words(setting)},seed={seed}"))
         bar = progress.bar(phase, len(jobs), "run")
         return run(jobs, bar, FLAGS.parallel, FLAGS.gpus)
 
     def page(self) -> str:
         """Everything in Markdown."""
         parts = ["# Sweep", f"`{cli.typed()}`"]
-        if self.chooses:
+        if self.chosen:
             parts.append(f"The best has {choice.RULES[FLAGS.rule].format(share=self.share)}")
         if self.searched:
-            found = choice.candidates(self.searched)
-            parts += ["## Search", table(found, VALIDATION)]
+            parts += ["## Search", table(self.searched, VALIDATION)]
         for group, best in self.chosen.items():
             parts.append(f"Best{f' of {group}' if group else ''}: {words(best.setting)}")
         if self.final:
-            found = choice.candidates(self.final)
-            parts += ["## All training videos", table(found, TEST)]
-        failed = [outcome for outcome in self.outcomes if outcome.error]
-        if failed:
-            parts += ["## Failed", "\n".join(f"- {o.job.workdir.name}: {o.error}" for o in failed)]
-        return "\n\n".join(parts)
+            parts += ["## All training videos", table(self.final, TEST)]
+        failed = [f"- {o.job.workdir.name}: {o.error}" for o in self.outcomes if o.error]
+        return "\n\n".join([*parts, *(["## Failed", "\n".join(failed)] if failed else [])])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything for sweep.json: settings, folders, results; or what went wrong."""
 
-        def plain(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-            return [
-                {
-                    "setting": outcome.job.setting,
-                    "seed": outcome.job.config.seed,
-                    "workdir": str(outcome.job.workdir.relative_to(self.folder)),
-                    "error": outcome.error,
-                    "results": outcome.results,
-                }
-                for outcome in outcomes
-            ]
+        def plain(o: Outcome) -> dict[str, Any]:
+            job = {"setting": o.job.setting, "seed": o.job.config.seed}
+            workdir = str(o.job.workdir.relative_to(self.folder))
+            return {**job, "workdir": workdir, "error": o.error, "results": o.results}
 
         return {
             "command": cli.typed(),
             "rule": FLAGS.rule,
             "holdout": self.share,
-            "search": plain(self.searched),
+            "search": [plain(outcome) for outcome in self.searched],
             "chosen": {group: best.setting for group, best in self.chosen.items()},
-            "final": plain(self.final),
+            "final": [plain(outcome) for outcome in self.final],
         }
 
     def _write(self) -> None:
@@ -207,18 +175,17 @@ class Sweep:
         write_whole(self.folder / "sweep.md", self.page() + "\n")
 
 
-def table(found: Sequence[Candidate], figures: Mapping[str, str]) -> str:
-    """A Markdown row for each candidate: its setting, runs, and mean ± deviation of figures.
+def table(outcomes: Sequence[Outcome], figures: Mapping[str, str]) -> str:
+    """A Markdown row for each setting: the runs that finished, mean ± deviation of figures.
 
     Args:
       figures: heading -> number of results.json; accuracies in %.
     """
     rows = []
-    for each in found:
-        values = {key: [run[key] for run in each.runs] for key in figures.values()}
-        numbers = [
-            spread(numbers, 1, scale=100) if key.endswith("accuracy") else spread(numbers, 3)
-            for key, numbers in values.items()
-        ]
-        rows.append([*each.setting.values(), str(len(each.runs)), *numbers])
-    return Table("", [*(found[0].setting if found else ()), "runs", *figures], rows).markdown()
+    for setting, runs in choice.candidates(outcomes):
+        row = [*setting.values(), str(len(runs))]
+        for key in figures.values():
+            digits, scale = (1, 100) if key.endswith("accuracy") else (3, 1)
+            row.append(spread([run[key] for run in runs], digits, scale))
+        rows.append(row)
+    return Table("", [*outcomes[0].job.setting, "runs", *figures], rows).markdown()

@@ -9,11 +9,8 @@ unfinished, damaged or of a stray configuration is named on stderr, a line each.
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
-
-from absl import flags
 
 from sideways_tf.report.table1 import table1
 from sideways_tf.report.table3 import table3
@@ -22,8 +19,7 @@ from sideways_tf.runs.read import find_runs
 
 TABLES = {"1": table1, "3": table3}
 
-FLAGS = flags.FlagValues()
-define = functools.partial(options.define, FLAGS)
+FLAGS, define = options.new_flags()
 define("table", "3", "number of the paper's table", choices=sorted(TABLES))
 define("results_dir", "runs", "folder of runs, or one above it")
 define("csv", "", "write the table here, too")

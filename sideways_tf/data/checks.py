@@ -47,15 +47,15 @@ def check_failures(
     )
 
 
-def check_missing(name: str, split: int, listing: Listing, report: Path) -> None:
-    """Refuses a split of which listed videos are not there.
+def check_missing(name: str, split: int | None, listing: Listing, report: Path) -> None:
+    """Refuses a split of which listed videos are not there; None for the one split there is.
 
     Raises:
         UserError: naming them.
     """
     if listing.missing:
         raise UserError(
-            f"{name}: the lists of split {split} name {len(listing.missing)} videos that are not "
+            f"{name}: the lists{_of(split)} name {len(listing.missing)} videos that are not "
             f"there; get them, or go on without by allow_missing_videos=True\n"
             f"{shown(listing.missing, report)}"
         )
@@ -77,16 +77,18 @@ def check_filled(name: str, split: int | None, listing: Listing, layout: str) ->
     if train and test:
         return
     part = "test" if train else "train"
-    where = "" if split is None else f" of split {split}"
     if not train and not test and not listing.unused:
-        raise UserError(f"{name}: no {part} video{where} is there\n{layout}")
+        raise UserError(f"{name}: no {part} video{_of(split)} is there\n{layout}")
     neither = f", {len(listing.unused)} in neither" if listing.unused else ""
-    what = f"split {split} has" if split else "the split has"
     remedy = "take another split, or get more videos" if split else "get more videos for it"
     raise UserError(
-        f"{name}: no {part} video{where} is there: of the videos that are, {what} {train} in "
+        f"{name}: no {part} video{_of(split)} is there: of the videos that are, {train} are in "
         f"train, {test} in test{neither}; {remedy}"
     )
+
+
+def _of(split: int | None) -> str:
+    return "" if split is None else f" of split {split}"
 
 
 def shown(rows: Sequence[str], report: Path) -> str:

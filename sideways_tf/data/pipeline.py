@@ -1,4 +1,4 @@
-"""Stored examples -> clips [K, B, H, W, 3]: read, sample, decode, crop, flip, batch."""
+"""Stored examples -> clips [B, K, H, W, 3]: read, sample, decode, crop, flip, batch."""
 
 import os
 
@@ -60,7 +60,8 @@ def decode_frames(
 def sample_frames(example: Example, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
     """Phases *sample* and *read*: JPEG strings [K] of a clip."""
     num_frames = tf.shape(example["frames"])[0]
-    start = clip_start(num_frames, clip.frames * clip.stride, seed)
+    start_seed, _, _ = clip_seeds(seed)
+    start = clip_start(num_frames, clip.frames * clip.stride, start_seed)
     indices = clip_indices(num_frames, start, clip.frames, clip.stride, clip.padding)
     return read_frames(example["path"], tf.gather(example["frames"], indices))
 
@@ -92,7 +93,7 @@ def train_batches(
     def example_clip(*location: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = find_example(*location)
         seeds = draw_seed(seed, epoch, example["name"])
-        jpegs = sample_frames(example, clip, clip_seeds(seeds)[0])
+        jpegs = sample_frames(example, clip, seeds)
         return augment(jpegs, clip, seeds, shorter_side), tf.cast(example["label"], tf.int32)
 
     def unit_range(clips: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

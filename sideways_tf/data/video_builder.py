@@ -165,10 +165,10 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         listing = self.list_videos(source_dir)
         listing.check_disjoint()
         config, root = self.builder_config, Path(self.data_dir_root)
+        split = config.split if len(self.BUILDER_CONFIGS) > 1 else None
         if not self._allow_missing_videos:
-            check_missing(self.name, config.split, listing, root / f"{self.name}-missing.txt")
-        several = len(self.BUILDER_CONFIGS) > 1
-        check_filled(self.name, config.split if several else None, listing, self.layout())
+            check_missing(self.name, split, listing, root / f"{self.name}-missing.txt")
+        check_filled(self.name, split, listing, self.layout())
         if self.CLASS_NAMES is None:
             self.info.features["label"].names = self.class_names(listing)
         staging = Staging(self.staging_dir, f"{config.name} {self._allow_short_videos}")
@@ -180,7 +180,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         check_failures(self.name, failures, len(videos), report=report, **self._limits)
         for part in (listing.train, listing.test):
             part[:] = [video for video in part if video.name not in failures]
-        check_filled(self.name, config.split if several else None, listing, self.layout())
+        check_filled(self.name, split, listing, self.layout())
         self.record_split(listing)
         self.info.metadata.update(self._facts(listing, failures))
         return {

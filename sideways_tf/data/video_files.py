@@ -19,10 +19,8 @@ JPEG_QUALITY = 95
 _SLACK_SECONDS, _SLACK_SHARE = 0.5, 0.05
 _ROUNDING = 1e-4  # seconds
 _LONGEST = 1e9  # seconds
+_LARGEST = 2_000_000_000  # bytes of a video: what an example of TensorFlow can hold
 _USUAL_RATE = 25.0  # frames per second, of a file that says none
-
-# Unreadable videos are reported by name and reason; the decoder's own remarks name neither.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 Timed = Iterator[tuple[float, np.ndarray]]
 """Seconds from the start, and a frame uint8 [H, W, 3] RGB as it is stored."""
@@ -192,16 +190,20 @@ def encode(frames: Iterable[np.ndarray], shorter_side: int | None) -> Decoded:
     """Phases *resize* and *encode* of a video's frames, uint8 [H, W, 3] RGB.
 
     Raises:
-        VideoError: frames differ in size, or are too large for a JPEG.
+        VideoError: frames differ in size, are too large for a JPEG, or too many.
     """
     jpegs: list[bytes] = []
     shape: tuple[int, ...] = ()
+    size = 0
     for frame in frames:
         resized = resize_shorter_side(frame, shorter_side)
         if jpegs and resized.shape != shape:
             raise VideoError(f"frame {len(jpegs) + 1} is of another size than the first")
         shape = resized.shape
         jpegs.append(encode_jpeg(resized))
+        size += len(jpegs[-1])
+        if size > _LARGEST:
+            raise VideoError(f"too long to store: {len(jpegs)} frames take 2 GB; cut it into parts")
     return Decoded(jpegs, shape[0], shape[1])
 
 

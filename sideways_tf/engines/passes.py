@@ -57,8 +57,7 @@ def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
         if h_in.dtype.is_floating:
             tape.watch(h_in)
         h_out = module.forward(h_in, step)
-        adds = module.facts is not None and module.facts.adds_loss
-        penalty = module.activity_penalty() if adds else None
+        penalty = module.activity_penalty() if module.facts.adds_loss else None
     return Pass(module, tape, h_in, h_out, memory_after(module, step), penalty)
 
 

@@ -26,10 +26,10 @@ LOOSE_TOLERANCE = 1e-3
 
 
 class Tried(NamedTuple):
-    """One run: output, gradient of the input (None where it has none), gradients of the weights."""
+    """One run: output, [gradient of the input] ([] where it has none), gradients of the weights."""
 
     out: tf.Tensor
-    below: tf.Tensor | None
+    below: list[tf.Tensor]
     weights: list[tf.Tensor]
 
 
@@ -58,7 +58,6 @@ def check_apart_in_time(modules: Sequence[SidewaysBlock]) -> None:
 
 def _reason(module: SidewaysBlock) -> str | None:
     facts = module.facts
-    assert facts is not None
     statistics = folded_statistics(module.layer)
     others = [v for v in facts.moved if v.ref() not in statistics]
     if others:
@@ -79,7 +78,6 @@ def folded_statistics(layer: tf.keras.layers.Layer) -> set:
 
 def _frames(module: SidewaysBlock) -> list[tf.Tensor]:
     """Two inputs of two frames each, which share none: pixels, or small whole numbers."""
-    assert module.facts is not None
     spec = module.facts.h_in
     shape, count = [2 * EXAMPLES, *spec.shape[1:]], 2
     if spec.dtype.is_floating:
@@ -102,8 +100,11 @@ def _keeps_apart(module: SidewaysBlock, left: tf.Tensor, right: tf.Tensor) -> bo
         louder = _run(module, tf.where(_rows(stays, left), left, right), stays, 1)
         pairs = [(before.out[stays], exchanged.out[stays])]
         pairs += zip(before.weights, exchanged.weights, strict=True)
-        if before.below is not None:
-            pairs += [(before.below[stays], other.below[stays]) for other in (exchanged, louder)]
+        pairs += [
+            (a[stays], b[stays])
+            for other in (exchanged, louder)
+            for a, b in zip(before.below, other.below, strict=True)
+        ]
         if not all(_close(*pair, TOLERANCE) for pair in pairs):
             return False
     alone = _run(module, left[:EXAMPLES])
@@ -136,9 +137,9 @@ def _run(
             tape.watch(h)
         out = module.forward(h, step)
     if stays is None or not out.dtype.is_floating:
-        return Tried(out, None, [])
+        return Tried(out, [], [])
     above = tf.cast(tf.random.stateless_normal(out.shape, [5, 1]), out.dtype)
     above = tf.where(_rows(stays, out), above, tf.cast(others, out.dtype) * above)
     sources = [[h] if h.dtype.is_floating else [], list(module.trainable_variables)]
     below, weights = tape.gradient(out, sources, above, unconnected_gradients="zero")
-    return Tried(out, below[0] if below else None, [tf.convert_to_tensor(g) for g in weights])
+    return Tried(out, below, [tf.convert_to_tensor(g) for g in weights])

@@ -67,7 +67,7 @@ def trace(module: SidewaysBlock, number: int, h_in: tf.TensorSpec) -> Traced:
         found["adds_loss"] = module.activity_penalty() is not None
         return out
 
-    module.facts = Traced(h_in, h_in, state, [], [], False)  # All may move, until it is known.
+    module.know(Traced(h_in, h_in, state, [], [], False))  # All may move, until it is known.
     specs = [tf.TensorSpec(v.shape, v.dtype) for v in state]
     with _named(module, number, h_in):
         graph = tf.function(run, autograph=False).get_concrete_function(h_in, specs).graph

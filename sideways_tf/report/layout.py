@@ -29,39 +29,32 @@ BY_MODULE = {
 
 def run_layout(depth: int) -> layout_pb2.Layout:
     """For folders of runs: a chart for each quantity and module, every run a line in it."""
-    charts = {name: {tag: f"^{tag}$"} for name, tag in SINGLE.items()}
-    for name, prefix in BY_MODULE.items():
-        charts[name] = {f"module {i}": f"^{prefix}/module_{i}$" for i in range(1, depth + 1)}
-    return _layout(charts)
+    single = {name: {tag: f"^{tag}$"} for name, tag in SINGLE.items()}
+    modules = range(1, depth + 1)
+    by_module = {
+        name: {f"module {i}": f"^{prefix}/module_{i}$" for i in modules}
+        for name, prefix in BY_MODULE.items()
+    }
+    return _layout(single | by_module)
 
 
 def comparison_layout(columns: Sequence[str]) -> layout_pb2.Layout:
     """For `write_comparison`: a chart for each quantity and column, side by side."""
-    charts = {
-        name: {column: f"^{slug(column)}/{tag}$" for column in columns}
-        for name, tag in SINGLE.items()
-    }
-    for name, prefix in BY_MODULE.items():
-        charts[name] = {column: f"^{slug(column)}/{prefix}/" for column in columns}
-    return _layout(charts)
+    ends = {name: f"{tag}$" for name, tag in SINGLE.items()}
+    ends |= {name: f"{prefix}/" for name, prefix in BY_MODULE.items()}
+    return _layout({name: {c: f"^{slug(c)}/{end}" for c in columns} for name, end in ends.items()})
 
 
 def _layout(charts: dict[str, dict[str, str]]) -> layout_pb2.Layout:
     """category -> chart -> regular expression of its tags."""
-    return layout_pb2.Layout(
-        category=[
-            layout_pb2.Category(
-                title=name,
-                chart=[
-                    layout_pb2.Chart(
-                        title=title, multiline=layout_pb2.MultilineChartContent(tag=[tags])
-                    )
-                    for title, tags in titled.items()
-                ],
-            )
-            for name, titled in charts.items()
-        ]
-    )
+    categories = []
+    for name, titled in charts.items():
+        lines = {
+            title: layout_pb2.MultilineChartContent(tag=[tag]) for title, tag in titled.items()
+        }
+        made = [layout_pb2.Chart(title=title, multiline=line) for title, line in lines.items()]
+        categories.append(layout_pb2.Category(title=name, chart=made))
+    return layout_pb2.Layout(category=categories)
 
 
 def write_layout(folder: Path, layout: layout_pb2.Layout) -> None:
@@ -90,7 +83,7 @@ def write_comparison(columns: Sequence[Column], folder: Path) -> Path:
       UserError: if `folder` is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"--tensorboard={folder} is not empty: name a new folder")
+        raise UserError(f"tensorboard={folder} is not empty: name a new folder")
     titles = [column.title.replace("\n", ", ") for column in columns]
     for title, column in zip(titles, columns, strict=True):
         for drawn in column.runs:

@@ -16,24 +16,26 @@ from sideways_tf.report.table1 import accuracy_words
 # The paper's colours for 2 .. 6.
 COLOURS = {1: "black", 2: "red", 3: "olive", 4: "green", 5: "blue", 6: "violet"}
 COLUMNS = {"sideways": "Sideways", "bp": "BP"}
-TRAIN, TEST = "train/accuracy", "test/video_accuracy"
+# Tag, what it adds to the label, look.
+LINES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("train/accuracy", "", {}),
+    ("test/video_accuracy", ", test", {"linestyle": "--", "marker": "."}),
+)
 
 
 def select(runs: Sequence[Run]) -> tuple[list[Drawn], list[str]]:
     """Runs that differ in algorithm, stride, learning rate, seed and split alone; and remarks."""
     kept, remarks = classifiers(runs)
-    drawn, more = draw_alike(kept, {"algorithm", "stride", "learning_rate"}, (TRAIN, TEST))
+    drawn, more = draw_alike(
+        kept, {"algorithm", "stride", "learning_rate"}, [tag for tag, *_ in LINES]
+    )
     return drawn, remarks + more
 
 
 def same(drawn: Sequence[Drawn], algorithm: str, rate: float, stride: int) -> list[Drawn]:
     """The repetitions of one experiment."""
-    wanted = (algorithm, rate, stride)
-    return [
-        d
-        for d in drawn
-        if (d.run.config.algorithm, d.run.config.learning_rate, d.run.config.stride) == wanted
-    ]
+    wanted = {"algorithm": algorithm, "learning_rate": rate, "stride": stride}
+    return [d for d in drawn if wanted.items() <= d.run.recipe.items()]
 
 
 def axes_of(drawn: Sequence[Drawn]) -> tuple[list[float], list[int]]:
@@ -54,11 +56,10 @@ def figure(drawn: Sequence[Drawn], points: int) -> Figure:
         for axes, (algorithm, name) in zip(row, COLUMNS.items(), strict=True):
             for stride in strides:
                 runs = same(drawn, algorithm, rate, stride)
-                style: dict[str, Any] = {"color": COLOURS.get(stride, "grey")}
-                train = combine([d.curves[TRAIN] for d in runs if TRAIN in d.curves], points)
-                test = combine([d.curves[TEST] for d in runs if TEST in d.curves], points)
-                draw(axes, train, f"stride {stride}", **style)
-                draw(axes, test, f"stride {stride}, test", **style, linestyle="--", marker=".")
+                for tag, words, style in LINES:
+                    line = combine([d.curves[tag] for d in runs if tag in d.curves], points)
+                    colour = COLOURS.get(stride, "grey")
+                    draw(axes, line, f"stride {stride}{words}", colour, **style)
             axes.set_title(f"{name}, learning rate {rate:g}", fontsize=10)
             axes.set_ylim(0, 1)
             finish(axes, percent=True)

@@ -38,12 +38,12 @@ def table1(runs: Sequence[Run]) -> Table:
     Args:
       runs: finished; auto-encoders, and runs tested on held-out videos, are not taken.
     """
-    classifiers = [run for run in runs if is_classifier(run)]
-    runs = [run for run in classifiers if not run.config.holdout]
-    held_out = len(classifiers) - len(runs)
-    left_out = [f"{held_out} runs were tested on held-out training videos, left out"] * bool(
-        held_out
-    )
+    tested = [run for run in runs if is_classifier(run)]
+    runs = [run for run in tested if not run.config.holdout]
+    left_out = []
+    if len(tested) > len(runs):
+        held_out = len(tested) - len(runs)
+        left_out.append(f"{held_out} runs were tested on held-out training videos, left out")
     rows: list[list[str]] = []
     for experiment in sorted({*PAPER, *map(experiment_of, runs)}):
         mine = [run for run in runs if experiment_of(run) == experiment]
@@ -71,16 +71,8 @@ def row(experiment: Experiment, runs: Sequence[Run], paper: tuple[str, str]) -> 
     words = [f"--{flag}={value}" for flag, value in runs[0].departures.items()] if runs else []
     if words and runs[0].results:
         words.append(f"{runs[0].results['train_videos']} training videos")
-    return [
-        dataset,
-        name,
-        *paper,
-        bp,
-        sideways,
-        bp_setting,
-        sideways_setting,
-        " ".join(words) or "-",
-    ]
+    last = [bp_setting, sideways_setting, " ".join(words) or "-"]
+    return [dataset, name, *paper, bp, sideways, *last]
 
 
 def cell(runs: Sequence[Run]) -> tuple[str, str]:

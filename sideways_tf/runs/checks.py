@@ -10,59 +10,47 @@ from sideways_tf.errors import UserError
 from sideways_tf.runs.config import ENGINES, UNLABELLED, Config
 
 
-def check_flags(config: Config) -> None:
+def check_flags(c: Config) -> None:
     """Refuse flags that contradict each other, that do nothing, or whose folder is not there.
 
     Raises:
       UserError: naming the flags, their values and the remedy.
     """
-    for field in dataclasses.fields(config):
-        value, (other, needed) = getattr(config, field.name), field.metadata["only"] or ("", "")
-        if other and value != field.default and getattr(config, other) != needed:
+    engines, within = ENGINES[c.algorithm], c.episode < c.frames
+    for wrong, said in (
+        (c.shorter_side and c.size > c.shorter_side,
+         f"--size={c.size} is larger than the frames, whose shorter side is --resize="
+         f"{c.shorter_side} pixels: crop less or resize to more"),
+        (list(c.drop_epochs) != sorted(set(c.drop_epochs)),
+         f"--drop_epochs={c.drop_epochs} must rise from one to the next"),
+        (c.dataset in UNLABELLED and not c.autoencodes,
+         f"--dataset={c.dataset} has no labels, --model={c.model} classifies: use "
+         "--model=autoencoder, or a data set with labels"),
+        (c.engine not in ("auto", *engines),
+         f"--engine={c.engine} is none of --algorithm={c.algorithm}: use {', '.join(engines)} or "
+         "auto"),
+        (c.update_every > c.frames,
+         f"--update_every={c.update_every} is more than the --frames={c.frames} of a clip: give at "
+         "most these, or 0"),
+        (within and c.engine not in ("auto", engines[0]),
+         f"--engine={c.engine} computes many frames at once, --update_every={c.update_every} "
+         "learns before the clip ends: leave --engine out"),
+        (within and c.diagnose_every,
+         f"--diagnose_every={c.diagnose_every} compares gradients of whole clips, --update_every="
+         f"{c.update_every} updates before one ends: leave it out"),
+        (c.data_dir and not Path(c.data_dir).expanduser().is_dir(),
+         f"--data_dir={c.data_dir} is no folder: name the one with the data"),
+    ):  # fmt: skip
+        if wrong:
+            raise UserError(said)
+    for field in dataclasses.fields(c):
+        value, (other, needed) = getattr(c, field.name), field.metadata["only"] or ("", "")
+        if other and value != field.default and getattr(c, other) != needed:
             raise UserError(
-                f"--{field.name}={value} does nothing with --{other}={getattr(config, other)}, "
+                f"--{field.name}={value} does nothing with --{other}={getattr(c, other)}, "
                 f"it is for --{other}={needed}: leave it out"
             )
-    if config.shorter_side and config.size > config.shorter_side:
-        raise UserError(
-            f"--size={config.size} is larger than the frames, whose shorter side is "
-            f"--resize={config.shorter_side} pixels: crop less or resize to more"
-        )
-    if list(config.drop_epochs) != sorted(set(config.drop_epochs)):
-        raise UserError(f"--drop_epochs={config.drop_epochs} must rise from one to the next")
-    if config.dataset in UNLABELLED and not config.autoencodes:
-        raise UserError(
-            f"--dataset={config.dataset} has no labels, --model={config.model} classifies: use "
-            "--model=autoencoder, or a data set with labels"
-        )
-    _check_engine(config)
-    if config.data_dir and not Path(config.data_dir).expanduser().is_dir():
-        raise UserError(f"--data_dir={config.data_dir} is no folder: name the one with the data")
-    check_writable("cache_dir", config.cache_dir)
-
-
-def _check_engine(config: Config) -> None:
-    ours = ENGINES[config.algorithm]
-    if config.engine not in ("auto", *ours):
-        raise UserError(
-            f"--engine={config.engine} is none of --algorithm={config.algorithm}: use "
-            f"{', '.join(ours)} or auto"
-        )
-    if config.update_every > config.frames:
-        raise UserError(
-            f"--update_every={config.update_every} is more than the --frames={config.frames} of a "
-            "clip: give at most these, or 0"
-        )
-    if config.episode < config.frames and config.engine not in ("auto", ours[0]):
-        raise UserError(
-            f"--engine={config.engine} computes many frames at once, --update_every="
-            f"{config.update_every} learns before the clip ends: leave --engine out"
-        )
-    if config.episode < config.frames and config.diagnose_every:
-        raise UserError(
-            f"--diagnose_every={config.diagnose_every} compares gradients of whole clips, "
-            f"--update_every={config.update_every} updates before one ends: leave it out"
-        )
+    check_writable("cache_dir", c.cache_dir)
 
 
 def check_writable(flag: str, path: str | Path) -> None:

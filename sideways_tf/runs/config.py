@@ -74,8 +74,15 @@ class Config:
         0, "data: shorter side before cropping, in pixels; 0: size * 128 / 112, cater's own", low=0)
     allow_missing_videos: bool = option(
         False, "data: go on without the videos that a split lists and the folder lacks")
+    allow_short_videos: bool = option(
+        False, "data: take videos that were cut short as far as they go")
+    skip_unreadable: bool = option(
+        False, "data: go on without any number of unreadable videos, not only with 5 % of them",
+        affects="nothing")
     strict_data: bool = option(
         False, "data: fail at the first unreadable video", affects="nothing")
+    fps: float = option(
+        0.0, "data: resample videos to so many frames a second; 0: take all frames", low=0.0)
 
     model: str = option(
         "simple_cnn", "model: the network; autoencoder: another task, to give back each frame of a "
@@ -195,7 +202,7 @@ class Config:
     @property
     def prepared_data(self) -> tuple[object, ...]:
         """Runs that are equal in this read the same prepared data set."""
-        return self.dataset, self.split, self.shorter_side
+        return self.dataset, self.split, self.shorter_side, self.fps
 
     def flag_lines(self) -> list[str]:
         """`--name=value` for every field but workdir: a flagfile that runs this again."""

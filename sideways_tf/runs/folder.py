@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -72,7 +73,7 @@ class RunFolder:
         lock = (self.path / ".lock").open("a")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(
                 f"--workdir={self.path}: another process trains there; let it end, or name another"
             ) from None
@@ -133,11 +134,7 @@ def open_run(values: flags.FlagValues) -> tuple[Config, RunFolder]:
 
 def new_run_path(config: Config) -> str:
     """A path that does not exist yet: runs/<data set>-<model>-<algorithm>-<time>."""
-    stem = (
-        f"runs/{config.dataset}-{config.model}-{config.algorithm}-{time.strftime('%Y%m%d-%H%M%S')}"
-    )
-    path, count = stem, 1
-    while os.path.exists(path):
-        count += 1
-        path = f"{stem}-{count}"
-    return path
+    when = time.strftime("%Y%m%d-%H%M%S")
+    stem = f"runs/{config.dataset}-{config.model}-{config.algorithm}-{when}"
+    paths = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+    return next(path for path in paths if not os.path.exists(path))

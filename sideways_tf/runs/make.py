@@ -63,7 +63,10 @@ def load_dataset(config: Config) -> VideoDataset:
         cache_dir=os.path.expanduser(config.cache_dir),
         split=config.split,
         resize=config.shorter_side,
+        fps=config.fps or None,
         allow_missing_videos=config.allow_missing_videos,
+        allow_short_videos=config.allow_short_videos,
+        skip_unreadable=config.skip_unreadable,
         strict_data=config.strict_data,
     )
     return dataset.hold_out(config.holdout) if config.holdout else dataset
@@ -121,13 +124,13 @@ def optimizer_maker(config: Config, per_epoch: int, model: SidewaysModel):  # ty
     updates = per_epoch * -(-config.frames // config.episode)
 
     def make() -> Optimizer:
-        rates = (
+        rate, decay = (
             Counted(
                 WarmUpThenDrops(initial, updates, config.warmup_epochs, config.drop_epochs), model
             )
             for initial in (config.learning_rate, config.weight_decay)
         )
-        return make_optimizer(config.optimizer, *rates, config.momentum, config.clip_value)
+        return make_optimizer(config.optimizer, rate, decay, config.momentum, config.clip_value)
 
     return make
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ from sideways_tf.errors import UserError
 # Where configs/NAME.cfg is found from any folder: in a wheel, and in a checkout.
 PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = (PACKAGE, PACKAGE.parent)
+
+
+def new_flags() -> tuple[flags.FlagValues, Callable[..., None]]:
+    """The flags of a command, none so far, and `define` for them."""
+    values = flags.FlagValues()
+    return values, functools.partial(define, values)
 
 
 def define(
@@ -34,16 +41,13 @@ def define(
       low, high: of a number, inclusive.
     """
     kind = kind or (str if default is None else type(default))
+    number = {int: flags.DEFINE_integer, float: flags.DEFINE_float}.get(kind)
     if choices:
         flags.DEFINE_enum(name, default, choices, text, values)
-    elif kind is bool:
-        flags.DEFINE_bool(name, default, text, values)
-    elif kind is int:
-        flags.DEFINE_integer(name, default, text, low, high, values)
-    elif kind is float:
-        flags.DEFINE_float(name, default, text, low, high, values)
-    elif kind is str:
-        flags.DEFINE_string(name, default, text, values)
+    elif number:
+        number(name, default, text, low, high, values)
+    elif kind in (bool, str):
+        (flags.DEFINE_bool if kind is bool else flags.DEFINE_string)(name, default, text, values)
     else:
         flags.DEFINE_list(name, [str(each) for each in default], text, values)
 

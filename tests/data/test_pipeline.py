@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from sideways_tf.data import Clip, pipeline
@@ -46,6 +47,27 @@ def test_one_window_and_one_flip_for_all_frames() -> None:
     assert len({top for top, _, _ in seen}) == HEIGHT - SIZE + 1
     assert len({left for _, left, _ in seen}) > 4
     assert {mirrored for _, _, mirrored in seen} == {False, True}
+
+
+def test_start_crop_and_flip_are_drawn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def noted(name: str) -> None:
+        draw = getattr(pipeline, name)
+
+        def note(*arguments: tf.Tensor) -> tf.Tensor:
+            drawn.append(tuple(arguments[-1].numpy()))
+            return draw(*arguments)
+
+        monkeypatch.setattr(pipeline, name, note)
+
+    for name in ("clip_start", "random_window", "random_flip"):
+        noted(name)
+    monkeypatch.setattr(pipeline, "read_frames", lambda path, frames: tf.constant(_jpegs(5)))
+    example = {"path": tf.constant("x"), "frames": tf.zeros([9, 2], tf.int64)}
+    clip, seed = Clip(frames=5, size=SIZE), tf.constant([3, 4])
+    pipeline.augment(pipeline.sample_frames(example, clip, seed), clip, seed, None)
+    assert len(drawn) == len(set(drawn)) == 3
 
 
 def test_decoding_a_window_is_decoding_and_cropping() -> None:

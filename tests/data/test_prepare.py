@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import file_utils
 
 from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.data.hmdb51 import Hmdb51
@@ -118,7 +119,8 @@ def test_an_interrupted_preparation_continues(
 
 def test_a_killed_preparation_is_not_taken_for_whole(tree: Path, tmp_path: Path) -> None:
     builder = Ucf101(data_dir=tmp_path, config=VideoConfig(shorter_side=16), source_dir=tree)
-    half = Path(builder.data_dir).with_name("incomplete.3F9A7B_1.0.0")
+    half = Path(file_utils._get_incomplete_dir(str(builder.data_dir)))  # as TFDS names it
+    assert half.parent == Path(builder.data_dir).parent
     half.mkdir(parents=True)
     (half / "dataset_info.json").write_text("{}")
     assert not builder.is_prepared()

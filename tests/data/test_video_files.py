@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sideways_tf.data.video_files import VideoError, VideoFile, resample
+from sideways_tf.data import video_files
+from sideways_tf.data.video_files import VideoError, VideoFile, encode, resample
 from sideways_tf.data.video_header import as_shown
 from tests.data.conftest import frame_numbers, make_video
 
@@ -109,13 +110,24 @@ def test_both_decoders_give_the_same_frames(
     assert np.abs(ours - others).max() <= 3
 
 
-def test_a_codec_that_nobody_knows_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_a_codec_that_nobody_knows_is_named_with_the_remedy(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = make_video(tmp_path / "my video.mp4", "libx264")
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
     command = f"ffmpeg -i '{path}' -c:v libx264 '{tmp_path}/my video-h264.mp4'"
     with pytest.raises(VideoError, match="of codec unknown, cannot be decoded") as error:
         list(VideoFile(path).frames())
     assert str(error.value).endswith(command)
+    assert capfd.readouterr() == ("", "")  # not a word of OpenCV's
+
+
+def test_a_video_too_long_to_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_files, "_LARGEST", 5000)
+    frame = np.zeros((16, 16, 3), np.uint8)
+    encode([frame] * 2, None)
+    with pytest.raises(VideoError, match="too long to store: .*; cut it into parts"):
+        encode(itertools.repeat(frame), None)
 
 
 def test_pixels_that_are_not_square_are_noted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from sideways_tf.engines import (
     BatchedBackprop,
     FrameByFrameBackprop,
+    GPipeBackprop,
     PipelinedSideways,
     TimeShiftedSideways,
     make_engine,
@@ -197,27 +198,66 @@ def dropout_layers():
     return [*drop, L.Dense(4, dtype="float64")]
 
 
-@pytest.mark.parametrize("forms", [SIDEWAYS, BP])
-def test_dropout_masks_are_the_same_in_both_forms_and_new_for_every_seed(forms):
-    _, modules = networks.copies(dropout_layers, [2, 3], 2)
+@pytest.mark.parametrize("masks", ["episode", "step"])
+@pytest.mark.parametrize("forms", [SIDEWAYS, (*BP, GPipeBackprop)])
+def test_dropout_masks_are_the_same_in_all_forms_and_new_for_every_seed(forms, masks):
+    _, modules = networks.copies(dropout_layers, [2, 3], len(forms))
     clip, targets = random_clip([9, 2, 3], 4)
-    engines = [e(m, squared_error) for e, m in zip(forms, modules, strict=True)]
-    first, second = (engine(clip, targets, seed=[1, 2]) for engine in engines)
-    assert_episodes_equal(first, second)
+    engines = [e(m, squared_error, masks=masks) for e, m in zip(forms, modules, strict=True)]
+    first, *others = (engine(clip, targets, seed=[1, 2]) for engine in engines)
+    for other in others:
+        assert_episodes_equal(first, other)
     again, other = engines[0](clip, targets, seed=[1, 2]), engines[0](clip, targets, seed=[1, 3])
     assert_episodes_equal(first, again, rtol=0, atol=0)
     assert float(first.loss) != float(other.loss)
 
 
-def test_dropout_draws_a_new_mask_for_every_frame():
-    """Equal frames through a linear module: without new masks all outputs would be equal."""
+@pytest.mark.parametrize("rate", [0.5, 0.9])
+@pytest.mark.parametrize("engine", SIDEWAYS)
+def test_a_frozen_stream_gives_bps_gradients_with_dropout(engine, rate):
+    """The paper's Intuitions: identical frames make pseudo-gradients equal gradients.
+
+    Masks by step would break it: then only the last module's is right.
+    """
+
+    def layers():
+        L = tf.keras.layers
+        drop = [L.Dropout(rate, dtype="float64") for _ in range(2)]
+        dense = [L.Dense(12, activation="tanh", dtype="float64") for _ in range(4)]
+        pairs = [tf.keras.Sequential([*pair]) for pair in zip(dense[2:], drop, strict=True)]
+        return [*dense[:2], *pairs, L.Dense(3, dtype="float64")]
+
+    clip, targets = random_clip([1, 4, 5], 3)
+    clip, targets = tf.repeat(clip, 12, axis=0), tf.repeat(targets, 12, axis=0)
+    for masks in ("episode", "step"):
+        _, modules = networks.copies(layers, [4, 5], 2)
+        pseudo = engine(modules[0], squared_error, masks=masks)(clip, targets, [1, 2])
+        # Sideways' loss is over the frames that reach module D: with masks by step, only those.
+        true = BatchedBackprop(modules[1], squared_error, masks=masks)(
+            clip[:8], targets[:8], [1, 2]
+        )
+        if masks == "episode":
+            assert_episodes_equal((pseudo.loss, pseudo.outputs, pseudo.pseudo_gradients), true)
+            continue
+        pairs = zip(pseudo.pseudo_gradients, true.pseudo_gradients, strict=True)
+        assert [np.allclose(a[0], b[0], rtol=1e-9) for a, b in pairs] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(("masks", "different"), [("episode", 2), ("step", 12)])
+@pytest.mark.parametrize("engine", [*SIDEWAYS, *BP, GPipeBackprop])
+def test_dropout_draws_one_mask_for_an_example_or_one_for_each_of_its_frames(
+    engine, masks, different
+):
+    """Equal frames through a linear module: outputs differ as masks do."""
     module = SidewaysBlock(tf.keras.layers.Dropout(0.5, dtype="float64"))
     head = SidewaysBlock(tf.keras.layers.Activation("linear", dtype="float64"))
-    clip = tf.ones([6, 2, 40], tf.float64)
-    outputs = BatchedBackprop([module, head], squared_error)(clip, clip, [0, 0]).outputs.numpy()
+    frames = 7 if engine in SIDEWAYS else 6
+    clip = tf.ones([frames, 2, 40], tf.float64)
+    run = engine([module, head], squared_error, masks=masks)
+    outputs = run(clip, clip, [0, 0]).outputs.numpy()
     assert set(np.unique(outputs)) == {0.0, 2.0}
     rows = outputs.reshape(12, 40)
-    assert len({row.tobytes() for row in rows}) == 12
+    assert len({row.tobytes() for row in rows}) == different
     assert 0.35 < outputs.mean() / 2 < 0.65
 
 

@@ -47,7 +47,7 @@ def test_moving_statistics_take_each_frame_once_in_order():
     pairs = [
         (a, b)
         for m, n in zip(left, right, strict=True)
-        for a, b in zip(m.moving_statistics, n.moving_statistics, strict=True)
+        for a, b in zip(m.state, n.state, strict=True)
     ]
     assert len(pairs) == 4
     for a, b in pairs:
@@ -90,13 +90,15 @@ def test_refuses_modules_with_state_of_their_own():
 
     _, (modules,) = copies(lambda: [*dense_layers(2), Counting(dtype="float64")], [2, 4], 1)
     clip, targets = random_clip([4, 2, 4], 5)
-    with pytest.raises(UserError, match=r"module 3 .* assigns state of its own.*pipelined"):
+    with pytest.raises(UserError, match=r"module 3 .* assigns state of its own.*frame_by_frame"):
         GPipeBackprop(modules, squared_error)(clip, targets)
 
 
 def test_is_bp_only():
     _, (modules,) = copies(lambda: dense_layers(2), [2, 4], 1)
     assert type(make_engine("bp", modules, squared_error, "gpipe")) is GPipeBackprop
-    with pytest.raises(UserError, match="--algorithm=bp"):
+    with pytest.raises(
+        UserError, match="engine=gpipe is none of algorithm=sideways: .*time_shifted"
+    ):
         make_engine("sideways", modules, squared_error, "gpipe")
     assert type(make_engine("sideways", modules, squared_error, "pipelined")) is PipelinedSideways

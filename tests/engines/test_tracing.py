@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
+from sideways_tf import SidewaysModel
 from sideways_tf.engines import ENGINES, make_engine
-from sideways_tf.training.update import Update
 from tests.engines.networks import copies, dense_layers, random_clip, squared_error
 
 
@@ -22,7 +22,9 @@ def counting_layers():
     return [*dense_layers(2), Counting(dtype="float64")]
 
 
-@pytest.mark.parametrize(("algorithm", "engine"), ENGINES)
+@pytest.mark.parametrize(
+    ("algorithm", "engine"), [(name, engine) for name, there in ENGINES.items() for engine in there]
+)
 def test_an_engine_traces_once(algorithm, engine):
     _, (modules,) = copies(counting_layers, [2, 4], 1)
     engine = make_engine(algorithm, modules, squared_error, engine)
@@ -37,13 +39,16 @@ def test_an_engine_traces_once(algorithm, engine):
     assert engine._graph.experimental_get_tracing_count() == 2
 
 
-def test_an_update_traces_once():
-    _, (modules,) = copies(lambda: dense_layers(3), [2, 4], 1, ["CPU:0", "CPU:1", "CPU:2"])
-    loss = tf.nn.sparse_softmax_cross_entropy_with_logits
-    engine = make_engine("sideways", modules, loss)
-    engine.build(tf.TensorSpec([2, 4], tf.float64))
-    update = Update(engine, lambda: tf.keras.optimizers.legacy.Adam(1e-3))
-    labels = tf.constant([0, 1], tf.int32)
+@pytest.mark.parametrize("every", [0, 2])
+def test_an_update_traces_once(every):
+    layers = counting_layers()
+    model = SidewaysModel(
+        layers, devices="CPU:0,CPU:1,CPU:2", placement="one_per_module", update_every=every
+    )
+    model.compile("adam", tf.nn.sparse_softmax_cross_entropy_with_logits)
+    labels, traced = tf.constant([0, 1], tf.int32), []
     for seed in range(3):
-        update(random_clip([6, 2, 4], 1, seed)[0], labels)
-    assert update.__call__.experimental_get_tracing_count() == 1
+        clips = tf.transpose(random_clip([6, 2, 4], 1, seed)[0], [1, 0, 2])
+        model.train_on_batch(clips, labels)
+        traced.append(Counting.calls)
+    assert traced[0] == traced[-1]

@@ -8,12 +8,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from sideways_tf.report.accuracy import Accuracy
-from sideways_tf.report.tensorboard import Curves
+from sideways_tf.report.curves import TestCurves
+from sideways_tf.report.layout import run_layout, write_layout
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import RunFolder
 from sideways_tf.runs.read import AUTOENCODING
-from sideways_tf.training.diagnosis import Agreement
-from sideways_tf.training.update import Metrics
 
 DEPTH = 3
 
@@ -40,19 +39,27 @@ def make_run(
     """
     folder = RunFolder(path)
     folder.claim(config)
-    curves = Curves(path, DEPTH)
-    modules = tf.range(1, DEPTH + 1, dtype=tf.float32)
-    for step in steps:
-        loss = tf.constant(value(step))
-        curves.training(step, Metrics(loss, loss % 1, modules * loss, modules * 10), 1e-4, 2.0)
-        if diagnosed:
-            curves.diagnosis(step, Agreement(1 - 1 / (1 + modules), modules))
-    curves.flush()
+    write_layout(path, run_layout(DEPTH))
+    by_module = {"gradient_mean": lambda i, n: i * value(n), "gradient_norm": lambda i, n: 10 * i}
+    if diagnosed:
+        by_module["cosine"] = lambda i, n: 1 - 1 / (1 + i)
+        by_module["norm_ratio"] = lambda i, n: i
+    writer = tf.summary.create_file_writer(str(path / "train"))
+    for n in steps:
+        scalars = {"loss": value(n), "accuracy": value(n) % 1, "learning_rate": 1e-4}
+        scalars["steps_per_second"] = 2.0
+        for name, of in by_module.items():
+            scalars |= {f"{name}/module_{i}": of(i, n) for i in range(1, DEPTH + 1)}
+        with writer.as_default(n):
+            for name, number in scalars.items():
+                tf.summary.scalar(name, float(number))
+    writer.close()
     if finished:
         report = Accuracy()
         for video in range(100):
             report.add(0, video < round(100 * accuracy), 4, 2, 0.7)
-        curves.test(steps[-1], report)
+        found = {"video_accuracy": report.video, "frame_accuracy": report.frame}
+        TestCurves(path).scalars(steps[-1], {**found, "loss": report.loss})
         folder.finish(
             {
                 "configuration": config.plain(), "seed": config.seed, "iterations": steps[-1],

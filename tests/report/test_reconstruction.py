@@ -5,18 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sideways_tf.engines import schedule
-from sideways_tf.engines.stream import make_stream
+from sideways_tf.engines import make_engine, schedule
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.report import reconstruction_pictures as pictures
+from sideways_tf.report.curves import TestCurves
 from sideways_tf.report.reconstruction import (
     Errors,
     Network,
     measure_reconstruction,
     video_errors,
 )
-from sideways_tf.report.reconstruction_curves import ReconstructionCurves
 
 DEPTH = 3
 
@@ -42,7 +41,12 @@ def modules(last=1.0):
 
 
 def network(last=1.0):
-    return Network(modules(last))
+    def run(frames):
+        for module in modules(last):
+            frames = module(frames)
+        return frames
+
+    return Network(run, DEPTH)
 
 
 def dataset(*videos):
@@ -63,12 +67,11 @@ def test_the_frame_that_is_shown():
 @pytest.mark.parametrize("algorithm", ["sideways", "bp"])
 def test_a_stream_shows_just_these_frames(algorithm):
     """What the training streams hold as output, when weights stand still."""
-    engine = make_stream(algorithm, modules(), lambda y, h: (y - h) ** 2)
+    engine = make_engine(algorithm, modules(), lambda y, h: (y - h) ** 2, stream=True)
     engine.build(tf.TensorSpec([1, 2, 2, 3]))
-    state, seeds, shown = engine.empty(1), [tf.constant([0, 0])] * DEPTH, []
-    for frame in numbered_video(17)[:, tf.newaxis]:
-        state, _ = engine.step(state, frame, frame, seeds)
-        shown.append(int(state.pipe.activations[-1][0, 0, 0, 0]))
+    clip, seed = numbered_video(17)[:, tf.newaxis], tf.constant([0, 0])
+    _, scanned = engine.learn(clip, clip, seed, 1, lambda *_: None, keep_outputs=True)
+    shown = scanned.outputs[:, 0, 0, 0, 0].numpy().tolist()
     sources = [schedule.source_frame(algorithm, t, DEPTH) for t in range(1, 18)]
     assert shown == [max(0, source) for source in sources]
 
@@ -151,10 +154,7 @@ def test_an_animation_of_another_kind_is_refused(tmp_path):
 
 
 def test_the_curve_forgets_what_a_continued_run_repeats(tmp_path):
-    curves = ReconstructionCurves(tmp_path)
-    found = measure_reconstruction(network(), "sideways", dataset(numbered_video(9)), 1)
+    curves = TestCurves(tmp_path)
     for iteration in (10, 20, 30, 20):
-        curves.test(iteration, 64 * iteration, found)
-    points = curves.points()
-    assert [point["stream_frames"] for point in points] == [640, 1280]
-    assert points[1]["error"] == pytest.approx(4.0)
+        curves.keep(iteration, {"error": iteration / 4})
+    assert curves.points() == [{"iteration": 10, "error": 2.5}, {"iteration": 20, "error": 5.0}]

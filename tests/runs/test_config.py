@@ -79,7 +79,7 @@ def test_a_flag_says_what_it_affects():
         assert other.differences(base) == list(change) * differs
         assert (other.recipe != base.recipe) == recipe
         assert list(other.departures) == list(change) * recipe
-    assert Config(dataset="ucf101", split=2).prepared_data == ("ucf101", 2, 128)
+    assert Config(dataset="ucf101", split=2).prepared_data == ("ucf101", 2, 128, 0)
 
 
 def test_the_folder_alone_goes_on_with_its_run(tmp_path):

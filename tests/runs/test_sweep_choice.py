@@ -52,7 +52,7 @@ def test_of_equals_the_first_in_the_grid():
 
 def test_the_table_has_mean_and_deviation_of_finished_runs():
     figures = {"accuracy %": "test_video_accuracy", "loss": "train_loss"}
-    text = table(candidates(OUTCOMES), figures)
+    text = table(OUTCOMES, figures)
     assert text.startswith("| learning_rate | algorithm | runs | accuracy %  | loss          |")
     assert "| 1e-4          | bp        | 2    | 60.0 ± 14.1 | 0.300 ± 0.000 |" in text
     assert "| 1e-4          | sideways  | 1    | 40.0        | 0.200         |" in text

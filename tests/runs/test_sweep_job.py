@@ -79,7 +79,7 @@ def test_a_run_reads_relative_paths_from_the_folder_of_the_sweep(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     here = Job({}, Config(dataset="ucf101", data_dir="videos"), Path("runs/a"))
-    assert "videos: neither ucf101/split1_128" in Process(here, {}).error()
+    assert "--data_dir=videos" in Process(here, {}).error()
     there = Job({}, Config(dataset="ucf101", data_dir="films"), Path("runs/a"))
     assert "--data_dir=films is no folder" in Process(there, {}).error()
 

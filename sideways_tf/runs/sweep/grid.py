@@ -27,21 +27,20 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
         raise UserError(
             "the grid is empty: give --grid=FLAG=VALUE,VALUE, --grid=learning_rate=1e-4,1e-5 say"
         )
-    known = {field.name for field in dataclasses.fields(Config)} - RESERVED
+    known = {field.name for field in dataclasses.fields(Config)}
     axes: dict[str, list[str]] = {}
     for text in texts:
         name, _, listed = text.partition("=")
         values = [value.strip() for value in listed.split(",") if value.strip()]
-        if name in RESERVED:
-            raise UserError(f"--grid={text}: a sweep sets --{name} by itself; leave it out")
-        if name not in known:
-            raise UserError(
-                f"--grid={text}: there is no flag --{name}; `sideways train --help` lists them"
-            )
-        if name in axes or len(set(values)) < len(values):
-            raise UserError(f"--grid={text}: the flag or a value is there twice; once will do")
-        if not values or any("/" in value for value in values):
-            raise UserError(f"--grid={text}: give values, comma-separated, without '/'")
+        for wrong, said in (
+            (name in RESERVED, f"a sweep sets --{name} by itself; leave it out"),
+            (name not in known, f"there is no flag --{name}; `sideways train --help` lists them"),
+            (name in axes or len(set(values)) < len(values),
+             "the flag or a value is there twice; once will do"),
+            (not values or "/" in listed, "give values, comma-separated, without '/'"),
+        ):  # fmt: skip
+            if wrong:
+                raise UserError(f"--grid={text}: {said}")
         axes[name] = values
     return axes
 

@@ -78,8 +78,8 @@ class Process:
             log.seek(max(self._start, log.seek(0, os.SEEK_END) - _LOG_TAIL))
             tail = log.read().decode(errors="replace")
         lines = [line.strip() for line in tail.splitlines() if line.strip()]
-        said = lines[-1].removeprefix("error: ") if lines else "it said nothing"
-        return f"status {status}, {said}"
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return f"status {status}, {['it said nothing', *lines, *errors][-1]}"
 
     def terminate(self) -> None:
         """Ask it to save and end."""

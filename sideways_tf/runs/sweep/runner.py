@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -32,82 +31,59 @@ def run(jobs: Sequence[Job], bar: tqdm, parallel: int, gpus: Sequence[str]) -> l
       parallel: processes at once.
       gpus: CUDA numbers, dealt to the processes in turn; empty: all GPUs to each.
     """
-    return _Runner(jobs, bar, parallel, gpus).run()
-
-
-class _Runner:
-    def __init__(self, jobs: Sequence[Job], bar: tqdm, parallel: int, gpus: Sequence[str]):
-        self.jobs, self.bar = jobs, bar
-        self.gpus = [gpus[n % len(gpus)] if gpus else None for n in range(parallel)]
-        self.running: dict[int, Process] = {}  # by slot
-        self.outcomes: dict[int, Outcome] = {}  # by id of the job
-
-    def run(self) -> list[Outcome]:
-        for job in self.jobs:
-            self._take_finished(job)
-        waiting = [job for job in self.jobs if id(job) not in self.outcomes]
-        try:
-            while waiting or self.running:
-                self._start(waiting)
-                self._collect()
-                self._show()
-                time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:
-            self._stop()
-            raise
-        finally:
-            self.bar.close()
-        return [self.outcomes[id(job)] for job in self.jobs]
-
-    def _take_finished(self, job: Job) -> None:
-        try:
-            results = job.results()
-        except UserError as error:
-            self._finish(job, None, str(error))
-        else:
-            if results:
-                self._finish(job, results, None)
-
-    def _start(self, waiting: list[Job]) -> None:
-        """Fill the free slots. Where a data set is yet to be prepared, one process does it."""
-        for slot, job in itertools.product(range(len(self.gpus)), list(waiting)):
-            preparing = {
-                p.job.config.prepared_data for p in self.running.values() if p.share is None
-            }
-            if slot in self.running or job not in waiting or job.config.prepared_data in preparing:
-                continue
-            waiting.remove(job)
-            gpu = self.gpus[slot]
-            visible = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-            self.running[slot] = Process(job, visible)
-
-    def _collect(self) -> None:
-        for slot, process in list(self.running.items()):
-            if process.done:
-                del self.running[slot]
-                error = process.error()
-                if error:
-                    self._finish(process.job, None, f"{error}; all it said is in {process.job.log}")
-                else:
-                    self._take_finished(process.job)
-                    if id(process.job) not in self.outcomes:
-                        said = f"it ended well, but wrote no results; see {process.job.log}"
-                        self._finish(process.job, None, said)
-
-    def _finish(self, job: Job, results: dict[str, Any] | None, error: str | None) -> None:
-        self.outcomes[id(job)] = Outcome(job, results, error)
-        if error:
-            tqdm.write(f"failed: {job.workdir.name}: {error}", file=sys.stderr)
-
-    def _show(self) -> None:
-        """Whole runs and shares of runs."""
-        shares = sum(process.share or 0.0 for process in self.running.values())
-        self.bar.set_postfix_str(f"{len(self.running)} running", refresh=False)
-        self.bar.update(round(len(self.outcomes) + shares, 2) - self.bar.n)
-
-    def _stop(self) -> None:
+    outcomes = {n: _said(known) for n, job in enumerate(jobs) if (known := _known(job))}
+    waiting = {n: job for n, job in enumerate(jobs) if n not in outcomes}
+    slots = [{"CUDA_VISIBLE_DEVICES": gpus[n % len(gpus)]} if gpus else {} for n in range(parallel)]
+    running: dict[int, tuple[int, Process]] = {}  # slot -> number of the job, its process
+    try:
+        while waiting or running:
+            for slot, environment in enumerate(slots):
+                if slot not in running and (number := _startable(waiting, running)) is not None:
+                    running[slot] = number, Process(waiting.pop(number), environment)
+            ended = [slot for slot, (_, process) in running.items() if process.done]
+            for slot in ended:
+                number, process = running.pop(slot)
+                outcomes[number] = _said(_ended(process))
+            shares = sum(process.share or 0.0 for _, process in running.values())
+            bar.set_postfix_str(f"{len(running)} running", refresh=False)
+            bar.update(round(len(outcomes) + shares, 2) - bar.n)
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
         print("stopping: the runs save; the same command goes on", file=sys.stderr, flush=True)
-        for process in self.running.values():
+        for _, process in running.values():
             process.terminate()
-        for process in self.running.values():
+        for _, process in running.values():
             process.error()
+        raise
+    finally:
+        bar.close()
+    return [outcomes[n] for n in range(len(jobs))]
+
+
+def _startable(waiting: dict[int, Job], running: dict[int, tuple[int, Process]]) -> int | None:
+    """The first job that may start: where a data set is yet to be prepared, one process does it."""
+    preparing = {p.job.config.prepared_data for _, p in running.values() if p.share is None}
+    numbers = (n for n, job in waiting.items() if job.config.prepared_data not in preparing)
+    return next(numbers, None)
+
+
+def _known(job: Job) -> Outcome | None:
+    """What its folder says, if it is finished or cannot be run."""
+    try:
+        results = job.results()
+    except UserError as error:
+        return Outcome(job, None, str(error))
+    return Outcome(job, results, None) if results else None
+
+
+def _ended(process: Process) -> Outcome:
+    job, error = process.job, process.error()
+    if error:
+        return Outcome(job, None, f"{error}; all it said is in {job.log}")
+    return _known(job) or Outcome(job, None, f"it ended well, but wrote no results; see {job.log}")
+
+
+def _said(outcome: Outcome) -> Outcome:
+    if outcome.error:
+        tqdm.write(f"failed: {outcome.job.workdir.name}: {outcome.error}", file=sys.stderr)
+    return outcome

@@ -10,13 +10,10 @@ from sideways_tf.engines import (
     PipelinedSideways,
     TimeShiftedSideways,
 )
-from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
-from sideways_tf.networks import vgg8
 from sideways_tf.modules.block import build_modules
+from sideways_tf.networks import vgg8
 from sideways_tf.plan.costs import costs
-from sideways_tf.runs.config import Config
-from sideways_tf.training.run import make_layers
 from tests.engines.networks import assert_episodes_equal
 
 FRAME = tf.TensorSpec([1, 112, 112, 3], tf.float32)
@@ -76,12 +73,6 @@ def test_operations_allow_at_most_four_times():
     assert work[1] == pytest.approx(3 * 2 * 14 * 14 * 256 * 5 * 5 * 96, rel=0.01)
     assert sum(work) / max(work) == pytest.approx(4.0, abs=0.05)
     assert [cost.parameter_bytes for cost in costs(vgg8(101), FRAME)] == [4 * n for n in PARAMETERS]
-
-
-def test_dropout_needs_a_hidden_linear_module():
-    assert len(make_layers(Config(model="vgg8", dropout=0.5), 5)) == 8
-    with pytest.raises(UserError, match=r"--dropout=0.5: simple_cnn has no hidden linear module"):
-        make_layers(Config(dropout=0.5), 5)
 
 
 class TestEngines:

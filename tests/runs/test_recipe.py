@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sideways_tf.engines import make_engine
+from sideways_tf import SidewaysModel
 from sideways_tf.modules import SidewaysBlock
+from sideways_tf.runs import make
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import from_lines
-from sideways_tf.training import run
-from sideways_tf.training.update import Update
 
 ROOT = pathlib.Path(__file__).parents[2]
 ROWS = {
@@ -42,7 +41,7 @@ def test_every_row_of_table_1_has_the_whole_recipe(row):
     }  # fmt: skip
     assert {name: said[name] for name in recipe} == recipe
     assert Config(**said).shorter_side == 128
-    assert len(run.make_layers(Config(**said), 51)) == depth
+    assert len(make.make_layers(Config(**said), 51)) == depth
 
 
 def test_each_row_names_its_own_command():
@@ -53,7 +52,7 @@ def test_each_row_names_its_own_command():
 
 
 def test_dropout_is_in_the_two_hidden_linear_modules_alone():
-    layers = run.make_layers(read("ucf_vgg8_dropout"), 101)
+    layers = make.make_layers(read("ucf_vgg8_dropout"), 101)
     rates = [
         [inner.rate for inner in layer.submodules if isinstance(inner, tf.keras.layers.Dropout)]
         for layer in layers
@@ -64,7 +63,7 @@ def test_dropout_is_in_the_two_hidden_linear_modules_alone():
 @pytest.mark.parametrize("row", ["hmdb_simplecnn", "hmdb_vgg8_dropout", "ucf_simplecnn"])
 def test_only_the_last_linear_layer_has_a_bias(row):
     config = dataclasses.replace(read(row), size=32)
-    modules = [SidewaysBlock(layer) for layer in run.make_layers(config, 7)]
+    modules = [SidewaysBlock(layer) for layer in make.make_layers(config, 7)]
     h = tf.zeros([1, 32, 32, 3])
     for module in modules:
         h = module(h, training=False)
@@ -92,13 +91,12 @@ def test_a_run_updates_by_the_formula_of_decoupled_decay():
         tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype="float64")
         for _ in range(2)
     ]
-    engine = make_engine(
-        "sideways", [SidewaysBlock(layer) for layer in layers], lambda y, h: h[:, 0]
-    )
-    engine.build(tf.TensorSpec([1, 1], tf.float64))
+    model = SidewaysModel(layers)
+    maker = make.optimizer_maker(config, PER_EPOCH, model)
+    model.compile(maker, lambda y, h: h[:, 0])
+    model._build(tf.TensorSpec([1, 4, 1], tf.float64))
     layers[0].set_weights([np.array([[1.5]])])
     layers[1].set_weights([np.array([[0.25]])])
-    update = Update(engine, run.optimizer_maker(config, PER_EPOCH), config.clip_value)
 
     theta = np.array([1.5, 0.25])
     first, second = np.zeros(2), np.zeros(2)
@@ -113,7 +111,7 @@ def test_a_run_updates_by_the_formula_of_decoupled_decay():
         rate = np.sqrt(1 - 0.999 ** (n + 1)) / (1 - 0.9 ** (n + 1))
         adam = rate * first / (np.sqrt(second) + 1e-7)
         theta = theta - eta(n) * (ALPHA * adam + LAMBDA * theta)
-        update(tf.fill([4, 1, 1], tf.constant(x, tf.float64)), tf.zeros([1], tf.int32))
+        model.train_on_batch(tf.fill([1, 4, 1], tf.constant(x, tf.float64)), tf.zeros([1]))
         weights = [layer.get_weights()[0].item() for layer in layers]
         np.testing.assert_allclose(weights, theta, rtol=0, atol=1e-7, err_msg=f"iteration {n}")
     assert clipped, "clipping was never put to the test"

@@ -6,10 +6,10 @@ import random
 import pytest
 import tensorflow as tf
 
-from sideways_tf.engines import PipelinedSideways, balance, placement
-from sideways_tf.plan.times import measure
+from sideways_tf.engines import PipelinedSideways
 from sideways_tf.errors import UserError
-from sideways_tf.modules.split import regroup
+from sideways_tf.plan import balance, devices
+from sideways_tf.plan.times import measure
 from tests.engines.networks import (
     L,
     assert_episodes_equal,
@@ -69,8 +69,8 @@ def test_bound_is_the_sum_over_the_fullest_device():
 
 
 def test_one_per_module_shares_evenly_where_devices_are_fewer():
-    def numbers(modules, devices):
-        return placement.device_numbers("one_per_module", modules, EIGHT[:devices], never)
+    def numbers(modules, count):
+        return devices.device_numbers("one_per_module", modules, EIGHT[:count], never)
 
     assert numbers(3, 8) == [0, 1, 2]
     assert numbers(6, 2) == [0, 0, 0, 1, 1, 1]
@@ -79,14 +79,14 @@ def test_one_per_module_shares_evenly_where_devices_are_fewer():
 
 
 def test_balanced_follows_the_seconds():
-    numbers = placement.device_numbers("balanced", 4, EIGHT[:2], lambda: [9.0, 1.0, 1.0, 1.0])
+    numbers = devices.device_numbers("balanced", 4, EIGHT[:2], lambda: [9.0, 1.0, 1.0, 1.0])
     assert numbers == [0, 1, 1, 1]
-    assert placement.device_numbers("balanced", 4, EIGHT[:1], never) == [0, 0, 0, 0]
+    assert devices.device_numbers("balanced", 4, EIGHT[:1], never) == [0, 0, 0, 0]
 
 
 def test_list_takes_numbers_and_names():
-    assert placement.device_numbers("1, 0,1", 3, EIGHT[:2], never) == [1, 0, 1]
-    assert placement.device_numbers("CPU:1,/cpu:0,1", 3, EIGHT[:2], never) == [1, 0, 1]
+    assert devices.device_numbers("1, 0,1", 3, EIGHT[:2], never) == [1, 0, 1]
+    assert devices.device_numbers("CPU:1,/cpu:0,1", 3, EIGHT[:2], never) == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,15 @@ def test_list_takes_numbers_and_names():
 )
 def test_refuses_a_wrong_list(given, message):
     with pytest.raises(UserError, match=message) as caught:
-        placement.device_numbers(given, 3, EIGHT[:2], never)
+        devices.device_numbers(given, 3, EIGHT[:2], never)
     assert "\n" not in str(caught.value)
 
 
 def test_devices_that_are_not_there():
     with pytest.raises(UserError, match=r"sees no GPU here, only .*CPU:0"):
-        placement.find_devices("gpu")
+        devices.find_devices("gpu")
     with pytest.raises(UserError, match=r"no device 'CPU:8'; there are CPU:0, .*--logical_cpus"):
-        placement.find_devices("CPU:0,CPU:8")
+        devices.find_devices("CPU:0,CPU:8")
 
 
 def test_measures_each_layer_and_places_by_it():
@@ -119,7 +119,7 @@ def test_measures_each_layer_and_places_by_it():
     frame = tf.TensorSpec([64, 8], tf.float32)
     seconds = [times.both for times in measure(layers, frame)]
     assert max(seconds) == seconds[2]
-    placed = placement.place("balanced", layers, frame, EIGHT[:3])
+    placed = devices.place("balanced", layers, frame, EIGHT[:3])
     assert [placed.index(placed[2]), placed[::-1].index(placed[2])] == [2, 2]  # by itself
     assert not any(layer.built for layer in layers)  # only copies were measured
 
@@ -132,8 +132,8 @@ def test_a_layer_that_cannot_be_copied_is_named():
     frame = tf.TensorSpec([2, 4], tf.float32)
     layers = [L.Dense(4), Mine(object())]
     with pytest.raises(UserError, match="'mine' cannot be copied to be measured"):
-        placement.place("balanced", layers, frame, EIGHT[:2])
-    assert placement.place("0,1", layers, frame, EIGHT[:2]) == EIGHT[:2]
+        devices.place("balanced", layers, frame, EIGHT[:2])
+    assert devices.place("0,1", layers, frame, EIGHT[:2]) == EIGHT[:2]
 
 
 @pytest.mark.parametrize(
@@ -148,25 +148,3 @@ def test_uneven_placements_change_no_number(numbers):
     assert_episodes_equal(expected, PipelinedSideways(many, squared_error)(clip, targets, seed))
     for module, number in zip(many, numbers, strict=True):
         assert {v.device for v in module.variables} == {EIGHT[number]}
-
-
-def test_regroup_cuts_inside_sequential_by_operations():
-    layers = [
-        tf.keras.Sequential([L.Dense(100, name="a"), L.ReLU(name="b")]),
-        tf.keras.Sequential([L.Dense(10, name="c"), L.Dense(10, name="d")]),
-    ]
-    modules = regroup(layers, 3, tf.TensorSpec([2, 50], tf.float32))
-    # Multiply-adds: a 50 * 100, c 100 * 10 and d 10 * 10 of the same batch; b counts next to none.
-    names = [[layer.name for layer in module.layers] for module in modules]
-    assert names == [["a"], ["b"], ["c", "d"]] or names == [["a"], ["b", "c"], ["d"]]
-    with pytest.raises(UserError, match="--modules=5: the network has 4 layers"):
-        regroup(layers, 5, tf.TensorSpec([2, 50], tf.float32))
-
-
-def test_regroup_keeps_the_function():
-    layers = [tf.keras.Sequential([L.Dense(6, "tanh"), L.Dense(5)]), L.Dense(3)]
-    modules = regroup(layers, 2, tf.TensorSpec([2, 4], tf.float32))
-    x = tf.random.stateless_normal([2, 4], [1, 2])
-    left = modules[1](modules[0](x))
-    right = layers[1](layers[0](x))
-    tf.debugging.assert_equal(left, right)

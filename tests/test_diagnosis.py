@@ -4,22 +4,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sideways_tf.engines import make_engine
-from sideways_tf.modules import SidewaysBlock
-from sideways_tf.training.diagnosis import Diagnosis, compare
-from sideways_tf.learning_rate import WarmUpThenDrops
-from sideways_tf.update_rules import make_optimizer
-from sideways_tf.training.update import Update
+from sideways_tf import SidewaysModel
+from sideways_tf.callbacks import Diagnosis, compare, reference_engine
+from sideways_tf.engines import per_frame
 
 L = tf.keras.layers
 FRAMES, BATCH, DEPTH = 9, 3, 4
 ENGINES = [
     ("sideways", "time_shifted"), ("sideways", "pipelined"),
-    ("bp", "time_shifted"), ("bp", "pipelined"), ("bp", "gpipe"),
+    ("bp", "batched"), ("bp", "frame_by_frame"), ("bp", "gpipe"),
 ]  # fmt: skip
 
 
-def make_update(algorithm, engine, dropout=0.5):
+def make_model(algorithm, engine, dropout=0.5, masks="episode"):
     tf.keras.utils.set_random_seed(5)
     layers = [
         tf.keras.Sequential([L.Conv2D(4, 3, 2, use_bias=False), L.BatchNormalization(), L.ReLU()]),
@@ -27,18 +24,28 @@ def make_update(algorithm, engine, dropout=0.5):
         tf.keras.Sequential([L.Flatten(), L.Dense(8, "tanh"), L.Dropout(dropout)]),
         L.Dense(3),
     ]
+    model = SidewaysModel(
+        layers, algorithm=algorithm, engine=engine, devices="CPU:0", dropout_mask=masks, seed=7
+    )
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits
-    made = make_engine(algorithm, [SidewaysBlock(layer) for layer in layers], loss, engine)
-    made.build(tf.TensorSpec([BATCH, 12, 12, 3]))
-    constant = {"warmup_epochs": 0.0, "drop_epochs": ()}
-    rates = [WarmUpThenDrops(rate, 1, **constant) for rate in (1e-2, 0.0)]
-    return Update(made, lambda: make_optimizer("adam", *rates), seed=7)
+    model.compile(tf.keras.optimizers.legacy.Adam(1e-2), loss)
+    model.build([BATCH, FRAMES, 12, 12, 3])
+    return model
 
 
-def a_clip(frozen=False):
-    """float32 [K, B, 12, 12, 3], every frame its own noise or all frames the first."""
-    clip = np.random.default_rng(0).random([FRAMES, BATCH, 12, 12, 3], np.float32)
-    return tf.constant(np.repeat(clip[:1], FRAMES, 0) if frozen else clip)
+def diagnose(model, clips):
+    """What one batch shows."""
+    diagnosis = Diagnosis(1)
+    diagnosis.set_model(model)
+    model.train_on_batch(clips, LABELS)
+    diagnosis.on_train_batch_end(0)
+    return diagnosis.found
+
+
+def some_clips(frozen=False):
+    """float32 [B, K, 12, 12, 3], every frame its own noise or all frames the first."""
+    clips = np.random.default_rng(0).random([BATCH, FRAMES, 12, 12, 3], np.float32)
+    return tf.constant(np.repeat(clips[:, :1], FRAMES, 1) if frozen else clips)
 
 
 LABELS = tf.constant([0, 1, 2])
@@ -46,16 +53,18 @@ LABELS = tf.constant([0, 1, 2])
 
 @pytest.mark.parametrize(("algorithm", "engine"), ENGINES)
 def test_identical_frames_agree_in_every_module(algorithm, engine):
-    agreement = Diagnosis(make_update(algorithm, engine, dropout=0.0))(a_clip(frozen=True), LABELS)
+    """With dropout: its masks hold for the whole clip."""
+    agreement = diagnose(make_model(algorithm, engine), some_clips(frozen=True))
     # float32 gradients of the two engines differ by rounding, about 1e-6.
     np.testing.assert_allclose(agreement.cosine, np.ones(DEPTH), atol=1e-5)
     np.testing.assert_allclose(agreement.norm_ratio, np.ones(DEPTH), atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["time_shifted", "pipelined"])
-def test_the_last_module_always_agrees_and_those_below_do_not(engine):
+@pytest.mark.parametrize("masks", ["episode", "step"])
+def test_the_last_module_always_agrees_and_those_below_do_not(engine, masks):
     """Unrelated frames, with batch norm and dropout: masks and statistics are the same."""
-    agreement = Diagnosis(make_update("sideways", engine))(a_clip(), LABELS)
+    agreement = diagnose(make_model("sideways", engine, masks=masks), some_clips())
     assert float(agreement.cosine[-1]) == pytest.approx(1, abs=1e-5)
     assert float(agreement.norm_ratio[-1]) == pytest.approx(1, abs=1e-5)
     assert np.all(agreement.cosine[:-1] < 0.99)
@@ -63,33 +72,31 @@ def test_the_last_module_always_agrees_and_those_below_do_not(engine):
 
 @pytest.mark.parametrize(("algorithm", "engine"), ENGINES[2:])
 def test_bp_agrees_with_itself(algorithm, engine):
-    agreement = Diagnosis(make_update(algorithm, engine))(a_clip(), LABELS)
+    agreement = diagnose(make_model(algorithm, engine), some_clips())
     np.testing.assert_allclose(agreement.cosine, np.ones(DEPTH), atol=1e-5)
 
 
 def test_against_all_frames_even_the_last_module_would_seem_off():
     """Why the comparison leaves out the frames that never reach module D."""
-    update = make_update("sideways", "time_shifted", dropout=0.0)
-    diagnosis = Diagnosis(update)
-    labels = tf.repeat(LABELS[tf.newaxis], FRAMES, 0)
-    pseudo = update.engine(a_clip(), labels).gradients
-    whole = diagnosis.reference(a_clip(), labels).gradients
-    assert float(compare(pseudo, whole).cosine[-1]) < 0.999
+    model = make_model("sideways", "time_shifted", dropout=0.0)
+    clips = some_clips()
+    pseudo = model.pseudo_gradients(clips, LABELS).pseudo_gradients
+    clip = tf.transpose(clips, [1, 0, 2, 3, 4])
+    whole = reference_engine(model.engine)(clip, per_frame(LABELS, FRAMES), [0, 0])
+    assert float(compare(pseudo, whole.pseudo_gradients).cosine[-1]) < 0.999
 
 
 @pytest.mark.parametrize(("algorithm", "engine"), ENGINES[:3])
 def test_a_diagnosis_changes_no_number_of_the_run(algorithm, engine):
-    plain, diagnosed = (make_update(algorithm, engine) for _ in range(2))
-    diagnosis = Diagnosis(diagnosed)
-    for _ in range(2):
-        diagnosis(a_clip(), LABELS)
-        plain(a_clip(), LABELS)
-        diagnosed(a_clip(), LABELS)
-    for left, right in zip(plain.engine.modules, diagnosed.engine.modules, strict=True):
-        for a, b in zip(left.variables, right.variables, strict=True):
-            np.testing.assert_array_equal(a, b, err_msg=a.name)
-    norm = diagnosed.engine.modules[0].moving_statistics[0]
-    assert np.abs(norm).max() > 0, "the updates themselves move the statistics"
+    plain, diagnosed = (make_model(algorithm, engine) for _ in range(2))
+    diagnosis = Diagnosis(2)
+    for callbacks, model in (([], plain), ([diagnosis], diagnosed)):
+        data = tf.data.Dataset.from_tensors((some_clips(), LABELS)).repeat(3)
+        model.fit(data, verbose=0, callbacks=callbacks)
+    assert diagnosis.found is not None
+    for left, right in zip(plain.variables, diagnosed.variables, strict=True):
+        np.testing.assert_array_equal(left, right, err_msg=left.name)
+    assert np.abs(diagnosed.modules[0].state[0]).max() > 0, "updates move the statistics"
 
 
 def test_cosine_and_ratio_by_hand():
