@@ -117,7 +117,9 @@ def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
       UserError: if `loss` has already averaged over the examples.
     """
     function = loss.call if isinstance(loss, tf.keras.losses.Loss) else loss
-    values = tf.convert_to_tensor(function(targets, outputs))
+    # Keras' cross-entropies look for the logits that a softmax has left at its output, past which
+    # no gradient would reach `outputs`.
+    values = tf.convert_to_tensor(function(targets, tf.identity(outputs)))
     if values.shape.rank == 0:
         raise UserError(
             "the loss returns one number for the whole batch: let it return one for each example "
