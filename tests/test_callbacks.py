@@ -60,8 +60,8 @@ class Broken(callbacks.Callback):
 def test_backup_and_restore_goes_on_where_it_broke(tmp_path):
     unbroken = compiled(optimizer="adam")
     fit(unbroken, epochs=4)
+    backup = callbacks.BackupAndRestore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        backup = callbacks.BackupAndRestore(tmp_path)
         fit(compiled(optimizer="adam"), epochs=4, callbacks=[backup, Broken()])
     model = compiled(optimizer="adam")
     history = fit(model, epochs=4, callbacks=[callbacks.BackupAndRestore(tmp_path)])
