@@ -51,7 +51,7 @@ class ModuleOptimizers(tf.Module):
         self._make: Callable[[], Optimizer] | None = None
         if callable(optimizer) and not hasattr(optimizer, "apply_gradients"):
             self._make = optimizer
-        self.template = self._make() if self._make else tf.keras.optimizers.get(optimizer)
+        self.template = self._make() if self._make else _by_name(optimizer)
         if hasattr(self.template, "inner_optimizer"):
             raise UserError(
                 f"optimizer={type(self.template).__name__}: a loss scale is not supported; give "
@@ -90,6 +90,13 @@ class ModuleOptimizers(tf.Module):
         """Of the coming update, []."""
         rate = _rate_of(self.each[0] if self._make and self.each else self.template)
         return rate(self._updates()) if callable(rate) else tf.convert_to_tensor(rate)
+
+
+def _by_name(optimizer: str | Optimizer) -> Optimizer:
+    try:
+        return tf.keras.optimizers.get(optimizer)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"optimizer={optimizer}: Keras knows no such optimizer") from error
 
 
 def copy_of(template: Optimizer, rate: SharedRate) -> Optimizer:

@@ -131,11 +131,11 @@ class Blocked(Scheme):
             # The module's memory took this frame in on the way forward: not again.
             step = open_step(module, frame, seed, old.memory, network.masks)
             found, below = learn(network, i, forward(module, h_in, step), above)
-            return [] if found.loss is None else [found.loss], found.pseudo_gradients, below
+            return *found, below
 
         def idle() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
             loss = [tf.zeros([], network.loss_type)] if has_loss else []
             return loss, zero_gradients(module), old.below
 
         loss, weights, below = tf.cond(self.due(network.depth, i, t), run, idle)
-        return Learnt(loss[0] if loss else None, weights), below
+        return Learnt(loss, weights), below

@@ -211,8 +211,8 @@ def mean_loss(network: Network, scanned: Scanned, counts: Sequence[int | tf.Tens
     """The loss over the due steps of each module, and the weights' regularizers, []; 0 if none."""
     terms = [
         total / tf.cast(tf.maximum(count, 1), total.dtype)
-        for total, count in zip(scanned.losses, counts, strict=True)
-        if total is not None
+        for totals, count in zip(scanned.losses, counts, strict=True)
+        for total in totals
     ]
     return tf.add_n(terms) + weight_penalties(network.modules, network.loss_type)
 

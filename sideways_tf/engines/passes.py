@@ -117,13 +117,24 @@ def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
       UserError: if `loss` has already averaged over the examples.
     """
     function = loss.call if isinstance(loss, tf.keras.losses.Loss) else loss
-    values = tf.convert_to_tensor(function(targets, outputs))
+    # Keras' cross-entropies look for the logits that a softmax has left at its output, past which
+    # no gradient would reach `outputs`.
+    values = tf.convert_to_tensor(function(targets, tf.identity(outputs)))
     if values.shape.rank == 0:
         raise UserError(
             "the loss returns one number for the whole batch: let it return one for each example "
             "(no reduction), the engines average over examples and frames themselves"
         )
     return tf.cast(tf.reduce_mean(values), loss_type(outputs.dtype))
+
+
+def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """The mean of the losses of T steps, [T, B, ...] both: [].
+
+    Step by step: a loss may mix the examples of a batch, but never those of different steps.
+    """
+    pairs = zip(tf.unstack(targets), tf.unstack(outputs), strict=True)
+    return tf.reduce_mean(tf.stack([step_loss(loss, *pair) for pair in pairs]))
 
 
 def loss_type(outputs: tf.DType) -> tf.DType:
