@@ -84,7 +84,7 @@ class SidewaysModel(tf.keras.Model):
         self.update_every = update_every
         self._check_arguments()
         self.modules: list[SidewaysBlock] = []
-        self._shapes: list[tf.TensorShape] = []
+        self._specs: list[tf.TensorSpec] = []
         self.engine: Engine | None = None
         self._engine_for: tuple[bool, Any] | None = None
         self._whole: Engine | None = None
@@ -429,7 +429,12 @@ class SidewaysModel(tf.keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; all batches of one call have clips of one length."""
-        return super().fit(self._looked_at(x, y), y, *args, **kwargs)
+        x = self._looked_at(x, y)
+        if self._specs and hasattr(self, "_frame_loss"):
+            # Callbacks may restore all variables before the first batch: they have to be there.
+            self._build(self._specs[0])
+            self.optimizers.make(self.modules)
+        return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, over all frames of all clips."""
@@ -445,9 +450,9 @@ class SidewaysModel(tf.keras.Model):
 
     def _looked_at(self, x: Any, y: Any = None) -> Any:
         """`x`. Keras forgets what shape a `Sequence` has, and that K was known when it changes."""
-        shapes, x = target_lib.first_shapes(x, y)
-        if shapes != self._shapes:
-            self._shapes = shapes
+        specs, x = target_lib.first_specs(x, y)
+        if specs != self._specs:
+            self._specs = specs
             self.train_function = self.test_function = self.predict_function = None
         return x
 
@@ -455,10 +460,10 @@ class SidewaysModel(tf.keras.Model):
         """Clips, targets and weights of a batch, of the shapes that were seen."""
         given = tf.keras.utils.unpack_x_y_sample_weight(data)
         parts = [None if part is None else tf.convert_to_tensor(part) for part in given]
-        for i, shape in enumerate(self._shapes):
+        for i, spec in enumerate(self._specs):
             part = parts[i]
             if part is not None and not part.shape[1:].is_fully_defined():
-                parts[i] = tf.ensure_shape(part, [None, *shape])
+                parts[i] = tf.ensure_shape(part, spec.shape)
         return parts
 
     # -- saving -----------------------------------------------------------------------------------

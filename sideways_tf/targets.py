@@ -84,19 +84,27 @@ def check_loss(loss: Loss, targets: tf.Tensor, outputs: tf.TensorSpec) -> None:
         ) from error
 
 
-def first_shapes(data: Any, targets: Any) -> tuple[list[tf.TensorShape], Any]:
-    """The shapes of a batch's clips and targets, without B, where they can be known; and the data.
+def first_specs(data: Any, targets: Any) -> tuple[list[tf.TensorSpec], Any]:
+    """What the clips and the targets of a batch are, B unknown, as far as it shows; and the data.
 
     Args:
       data, targets: x and y as `fit` takes them; an iterator is whole again in what is returned.
     """
     if isinstance(data, tf.data.Dataset):
-        specs = tf.keras.utils.unpack_x_y_sample_weight(data.element_spec)[:2]
-        return [spec.shape[1:] for spec in specs if isinstance(spec, tf.TensorSpec)], data
+        parts = tf.keras.utils.unpack_x_y_sample_weight(data.element_spec)[:2]
+        found = [part for part in parts if isinstance(part, tf.TensorSpec) and part.shape.rank]
+        return [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in found], data
     batch = (data, targets)
     if isinstance(data, tf.keras.utils.Sequence):
         batch = tf.keras.utils.unpack_x_y_sample_weight(data[0])
     elif isinstance(data, Iterator) and not isinstance(data, tf.data.Iterator):
         first = next(data)
         batch, data = tf.keras.utils.unpack_x_y_sample_weight(first), itertools.chain([first], data)
-    return [tf.TensorShape(np.shape(part)[1:]) for part in batch[:2] if part is not None], data
+    return [_spec(part) for part in batch[:2] if np.ndim(part)], data
+
+
+def _spec(part: Any) -> tf.TensorSpec:
+    """Keras makes floating-point numbers of its own kind of all that are."""
+    kind = tf.as_dtype(getattr(part, "dtype", None) or np.asarray(part).dtype)
+    kind = tf.as_dtype(tf.keras.backend.floatx()) if kind.is_floating else kind
+    return tf.TensorSpec([None, *np.shape(part)[1:]], kind)

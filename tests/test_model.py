@@ -256,7 +256,7 @@ def test_what_compile_refuses():
         ("class_weight", lambda m: fit(m, class_weight={0: 2.0, 1: 1.0, 2: 1.0})),
         ("no targets", lambda m: m.fit(CLIPS, verbose=0)),
         ("3 frames are too few for 3 modules", lambda m: fit(m, CLIPS[:, :3], LABELS)),
-        (r"clips of shape \(2, 4\)", lambda m: fit(m, CLIPS[:, 0], LABELS)),
+        (r"clips of shape \(None, 4\)", lambda m: fit(m, CLIPS[:, 0], LABELS)),
         ("one number for the whole batch", lambda m: mean_loss(m)),
         ("neither 5 frames nor a clip", lambda m: fit(m, CLIPS, np.zeros([N, 2, CLASSES]))),
         ("the loss does not take targets", lambda m: fit(m, CLIPS, np.zeros([N, 2]))),
