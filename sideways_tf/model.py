@@ -494,6 +494,26 @@ class SidewaysModel(tf.keras.Model):
             **{name: serialize(value) for name, value in self._compiled.items()},
         }
 
+    def save_own_variables(self, store: Any) -> None:
+        """Keras leaves out what its older optimizers keep."""
+        super().save_own_variables(store)
+        for name, variable in self._of_older_optimizers().items():
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables({name: store[name] for name in store if name.isdecimal()})
+        for name, variable in self._of_older_optimizers().items():
+            if name in store:
+                variable.assign(store[name])
+
+    def _of_older_optimizers(self) -> dict[str, tf.Variable]:
+        return {
+            f"optimizer_{i}_{j}": variable
+            for i, optimizer in enumerate(getattr(self, "module_optimizers", []))
+            if not hasattr(optimizer, "save_own_variables")
+            for j, variable in enumerate(optimizer.variables())
+        }
+
     def compile_from_config(self, config: dict) -> None:
         self.compile(**tf.keras.saving.deserialize_keras_object(config))
         if self.built:
