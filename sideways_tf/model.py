@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
-from sideways_tf.engines.passes import weight_penalties
+from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock, build_modules, split
@@ -113,7 +113,9 @@ class SidewaysModel(tf.keras.Model):
             raise UserError(f"dropout_mask={masks}: give one of {', '.join(MASKS)}")
         # An engine of one layer says what is wrong with the other words.
         make_engine(
-            modules=[SidewaysBlock(tf.keras.layers.Layer())], loss=abs, **self._engine_arguments
+            modules=[SidewaysBlock(tf.keras.layers.Layer())],
+            loss=tf.math.squared_difference,
+            **self._engine_arguments,
         )
 
     # -- the network ------------------------------------------------------------------------------
@@ -393,7 +395,7 @@ class SidewaysModel(tf.keras.Model):
         """Loss, with what weights' regularizers add, and metrics over all frames of a batch."""
         clip, targets = self._clip_and_targets(data)
         outputs = time_major(self(time_major(clip)))
-        loss = target_lib.clip_loss(self._frame_loss, targets, outputs)
+        loss = clip_loss(self._frame_loss, targets, outputs)
         return self._shown(loss + weight_penalties(self.modules, loss.dtype), targets, outputs)
 
     def _shown(
@@ -459,8 +461,9 @@ class SidewaysModel(tf.keras.Model):
         given = tf.keras.utils.unpack_x_y_sample_weight(data)
         parts = [None if part is None else tf.convert_to_tensor(part) for part in given]
         for i, spec in enumerate(self._specs):
-            if parts[i] is not None and not parts[i].shape[1:].is_fully_defined():
-                parts[i] = tf.ensure_shape(parts[i], spec.shape)
+            part = parts[i]
+            if part is not None and not part.shape[1:].is_fully_defined():
+                parts[i] = tf.ensure_shape(part, spec.shape)
         return parts
 
     # -- saving -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.engines.passes import Loss, loss_type, step_loss
+from sideways_tf.engines.passes import Loss, step_loss
 from sideways_tf.errors import UserError
 
 MEANS = (None, "auto", "none", "sum_over_batch_size")
@@ -36,19 +36,6 @@ def frame_loss(loss: Any) -> Loss:
     return found
 
 
-def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """The mean over the steps of a clip, [T, B, ...] both, step by step: [].
-
-    A loss may mix the examples of a batch, never those of different steps.
-    """
-    losses = tf.map_fn(
-        lambda pair: step_loss(loss, *pair),
-        (targets, outputs),
-        fn_output_signature=loss_type(outputs.dtype),
-    )
-    return tf.reduce_mean(losses)
-
-
 def per_frame(targets: tf.Tensor, frames: int, output: tf.TensorShape) -> tf.Tensor:
     """Targets as `fit` takes them -> one for each computation step, [K, B, ...].
 
@@ -71,7 +58,7 @@ def per_frame(targets: tf.Tensor, frames: int, output: tf.TensorShape) -> tf.Ten
     if targets.shape.rank - int(by_frame and not by_clip) > output.rank + 1:
         raise UserError(
             f"targets of shape {targets.shape} fit neither {frames} frames nor a clip, for outputs "
-            f"of shape {output}: give one for each clip, [B, ...], or each frame, [B, {frames}, ...]"
+            f"of shape {output}: give one for each clip, [B, ...], or frame, [B, {frames}, ...]"
         )
     if not by_frame or (by_clip and targets.shape.rank > 1 and targets.shape[1] != 1):
         return tf.repeat(targets[tf.newaxis], frames, axis=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_model import CLIPS, K, LABELS, WIDTH, compiled, fit, same
+from tests.test_model import CLIPS, LABELS, WIDTH, K, compiled, fit, same
 
 callbacks = tf.keras.callbacks
 
@@ -22,9 +22,7 @@ def test_early_stopping_restores_copies_on_other_devices():
     model = compiled(3, devices="CPU:0,CPU:1,CPU:2", placement="one_per_module")
     fit(model)
     best = model.network.get_weights()
-    stop = callbacks.EarlyStopping(
-        "val_loss", patience=1, restore_best_weights=True, baseline=-1.0
-    )
+    stop = callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True, baseline=-1.0)
     model.optimizer.learning_rate = 100.0
     fit(model, epochs=3, validation_data=(CLIPS, LABELS), callbacks=[stop])
     kept = stop.best_weights
@@ -62,8 +60,8 @@ class Broken(callbacks.Callback):
 def test_backup_and_restore_goes_on_where_it_broke(tmp_path):
     unbroken = compiled(optimizer="adam")
     fit(unbroken, epochs=4)
+    backup = callbacks.BackupAndRestore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        backup = callbacks.BackupAndRestore(tmp_path)
         fit(compiled(optimizer="adam"), epochs=4, callbacks=[backup, Broken()])
     model = compiled(optimizer="adam")
     history = fit(model, epochs=4, callbacks=[callbacks.BackupAndRestore(tmp_path)])

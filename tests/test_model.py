@@ -354,7 +354,9 @@ def test_pseudo_gradients_move_nothing():
     clips, labels = data(4, 9)
     fit(model, clips, labels, batch_size=4)
     before = [v.numpy() for v in model.variables]
-    rest = [v.numpy() for m in model.modules for v in (m.activation, m.pseudo_gradient) if v is not None]
+    rest = [
+        v.numpy() for m in model.modules for v in (m.activation, m.pseudo_gradient) if v is not None
+    ]
     episode = model.pseudo_gradients(clips, labels)
     again = model.pseudo_gradients(clips, labels)
     other = model.pseudo_gradients(clips, labels, seed=[5, 5])

@@ -84,7 +84,8 @@ def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor],
         )
         if not first and not watched:  # Whole numbers: nothing can go back through them.
             below = [tf.zeros_like(run.h_in)]
-        return dense(weights), below
+        # A module that is not due gives zeros of this shape.
+        return dense(weights), [tf.ensure_shape(b, run.h_in.shape) for b in below]
 
 
 def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:
@@ -111,21 +112,39 @@ def loss_and_gradient(
 def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """The mean of the losses of one computation step, of type `loss_type(outputs.dtype)`, [].
 
-    A Keras loss object is taken without its own reduction.
+    A Keras loss object is taken without its own reduction. Half precision ends at the outputs: the
+    loss itself is computed in float32.
 
     Raises:
-      UserError: if `loss` has already averaged over the examples.
+      UserError: if `loss` has already averaged over the examples, or does not take what it gets.
     """
     function = loss.call if isinstance(loss, tf.keras.losses.Loss) else loss
-    # Keras' cross-entropies look for the logits that a softmax has left at its output, past which
-    # no gradient would reach `outputs`.
-    values = tf.convert_to_tensor(function(targets, tf.identity(outputs)))
+    dtype = loss_type(outputs.dtype)
+    numbers = tf.cast(targets, dtype) if targets.dtype.is_floating else targets
+    try:
+        # Keras' cross-entropies look for the logits that a softmax has left at its output, past
+        # which no gradient would reach `outputs`.
+        values = tf.convert_to_tensor(function(numbers, tf.identity(tf.cast(outputs, dtype))))
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"the loss takes no targets {targets.dtype.name} {targets.shape} with outputs "
+            f"{outputs.dtype.name} {outputs.shape}: {str(error).strip().splitlines()[0]}"
+        ) from error
     if values.shape.rank == 0:
         raise UserError(
             "the loss returns one number for the whole batch: let it return one for each example "
             "(no reduction), the engines average over examples and frames themselves"
         )
-    return tf.cast(tf.reduce_mean(values), loss_type(outputs.dtype))
+    return tf.cast(tf.reduce_mean(values), dtype)
+
+
+def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """The mean of the losses of T steps, [T, B, ...] both: [].
+
+    Step by step: a loss may mix the examples of a batch, but never those of different steps.
+    """
+    pairs = zip(tf.unstack(targets), tf.unstack(outputs), strict=True)
+    return tf.reduce_mean(tf.stack([step_loss(loss, *pair) for pair in pairs]))
 
 
 def loss_type(outputs: tf.DType) -> tf.DType:

@@ -1,15 +1,17 @@
 """Refuses modules that would mix frames where an engine folds them into the batch axis.
 
 A module is tried on two frames of which one is exchanged for another: nothing of the frame that
-stays may change with it, neither its output nor what goes back to its input and weights. Both runs
-have the same shapes, so that they round alike: what differs is no rounding.
+stays may change with it, neither its output nor what goes back to its input and weights; nor with
+what goes back through the other. All runs have the same shapes, so that they round alike: what
+differs is no rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
@@ -17,20 +19,27 @@ from sideways_tf.modules.block import SidewaysBlock
 from sideways_tf.modules.folded_norm import can_fold
 from sideways_tf.modules.step import Step, plain
 
-EXAMPLES = 2
-# Of the largest number: kernels may share out their sums otherwise when a NaN-free input changes.
+# Not two, which batch norm makes 1 and -1, whatever they are: it hides their gradient.
+EXAMPLES = 3
+# Of the largest number: kernels may share out their sums otherwise when an input changes.
 TOLERANCE = 1e-6
+# Of sums in another order.
+SUM_TOLERANCE = 1e-4
 # Against one frame by itself, in kernels of another batch size. What only depends on the batch
 # size differs by far more.
 LOOSE_TOLERANCE = 1e-3
 
 
 class Tried(NamedTuple):
-    """One run: output, [gradient of the input] ([] where it has none), gradients of the weights."""
+    """One run: output, [gradient of the input] where it has one, gradients of the weights."""
 
     out: tf.Tensor
     below: list[tf.Tensor]
     weights: list[tf.Tensor]
+
+
+# (input [T * B, ...], float32 [T * B]: how loud the gradient from above is at each row) -> Tried.
+Trial = Callable[[tf.Tensor, tf.Tensor], Tried]
 
 
 def check_apart_in_time(modules: Sequence[SidewaysBlock]) -> None:
@@ -46,8 +55,13 @@ def check_apart_in_time(modules: Sequence[SidewaysBlock]) -> None:
         reason = _reason(module)
         if reason is None:
             frames = frames or _frames(module)
-            reason = None if _keeps_apart(module, *frames) else "mixes the examples of a batch"
-            frames = [_run(module, h).out for h in frames]
+            run = _trial(module)
+            try:
+                if not _keeps_apart(run, frames[0], frames[1], _unit(module)):
+                    reason = "mixes the examples of a batch"
+                frames = [run(h, tf.ones([2 * EXAMPLES])).out for h in frames]
+            except (ValueError, tf.errors.InvalidArgumentError):
+                reason = "does not take batches of another size"
         if reason:
             raise UserError(
                 f"module {number} ({module.layer.name}) {reason}, so its frames cannot be computed "
@@ -71,7 +85,7 @@ def _reason(module: SidewaysBlock) -> str | None:
 
 def folded_statistics(layer: tf.keras.layers.Layer) -> set:
     """The moving statistics that `folded_norm.py` keeps apart, by reference."""
-    norms = [inner for inner in [layer, *layer.submodules] if can_fold(inner)]
+    norms = [inner for inner in layer._flatten_layers() if can_fold(inner)]
     pairs = [(norm.moving_mean, norm.moving_variance) for norm in norms if norm.built]
     return {plain(v).ref() for pair in pairs for v in pair}
 
@@ -92,54 +106,67 @@ def _frames(module: SidewaysBlock) -> list[tf.Tensor]:
     return [tf.cast(values, spec.dtype) for values in drawn]
 
 
-def _keeps_apart(module: SidewaysBlock, left: tf.Tensor, right: tf.Tensor) -> bool:
+def _unit(module: SidewaysBlock) -> float:
+    """What half precision rounds by, where the module has any; else 0."""
+    kinds = {getattr(layer, "compute_dtype", "") for layer in module.layer._flatten_layers()}
+    halves = [tf.as_dtype(kind) for kind in kinds if kind in ("float16", "bfloat16")]
+    return max((np.finfo(half.as_numpy_dtype).eps.item() for half in halves), default=0.0)
+
+
+def _keeps_apart(run: Trial, left: tf.Tensor, right: tf.Tensor, unit: float) -> bool:
     for first in (True, False):
         stays = tf.constant([first] * EXAMPLES + [not first] * EXAMPLES)
-        before = _run(module, left, stays, 0)
-        exchanged = _run(module, tf.where(_rows(stays, left), left, right), stays, 0)
-        louder = _run(module, tf.where(_rows(stays, left), left, right), stays, 1)
+        share = tf.cast(stays, tf.float32)
+        mixed = tf.where(_rows(stays, left), left, right)
+        before, exchanged = run(left, share), run(mixed, share)
+        louder, others = run(mixed, tf.ones_like(share)), run(mixed, 1 - share)
         pairs = [(before.out[stays], exchanged.out[stays])]
         pairs += zip(before.weights, exchanged.weights, strict=True)
-        pairs += [
-            (a[stays], b[stays])
-            for other in (exchanged, louder)
-            for a, b in zip(before.below, other.below, strict=True)
-        ]
+        for other in (exchanged, louder):
+            pairs += [(a[stays], b[stays]) for a, b in zip(before.below, other.below, strict=True)]
+        sums = [a + b for a, b in zip(exchanged.weights, others.weights, strict=True)]
+        summed = zip(sums, louder.weights, strict=True)
         if not all(_close(*pair, TOLERANCE) for pair in pairs):
             return False
-    alone = _run(module, left[:EXAMPLES])
-    return _close(before.out[:EXAMPLES], alone.out, LOOSE_TOLERANCE)
+        if not all(_close(*pair, max(SUM_TOLERANCE, 16 * unit)) for pair in summed):
+            return False
+    alone = run(left[:EXAMPLES], tf.ones([EXAMPLES]))
+    return _close(before.out[:EXAMPLES], alone.out, max(LOOSE_TOLERANCE, 16 * unit))
 
 
-def _rows(stays: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(stays, [-1] + [1] * (len(like.shape) - 1))
+def _rows(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(values, [-1] + [1] * (len(like.shape) - 1))
 
 
 def _close(left: tf.Tensor, right: tf.Tensor, tolerance: float) -> bool:
-    left, right = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
-    largest = tf.reduce_max(tf.abs(right)) if tf.size(right) else 0.0
-    return bool(tf.reduce_all(tf.abs(left - right) <= tolerance * largest))
+    """Whether they agree to `tolerance` of the largest number; where one is NaN, the other is."""
+    left, right = np.float64(tf.cast(left, tf.float64)), np.float64(tf.cast(right, tf.float64))
+    largest = np.abs(right[np.isfinite(right)]).max(initial=0.0)
+    return np.allclose(left, right, rtol=0.0, atol=tolerance * largest, equal_nan=True)
 
 
-def _run(
-    module: SidewaysBlock, h: tf.Tensor, stays: tf.Tensor | None = None, others: float = 0.0
-) -> Tried:
-    """Forward on one frame or two; and backward, where `stays` says which rows do.
+def _trial(module: SidewaysBlock) -> Trial:
+    """Forward and backward on folded frames of EXAMPLES rows each, in a graph of its own.
 
-    The gradient from above of the other rows is `others` times a random one.
+    No tape: this may run where tapes do not record, in an `init_scope`.
     """
-    count = h.shape[0] // EXAMPLES
-    memory = dict(zip([v.ref() for v in module.state], module.memory(), strict=True))
-    step = Step(count, tf.range(1, count + 1), tf.constant([3, 4]), memory, folded=True)
-    with tf.device(module.device), tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(module.trainable_variables)
-        if h.dtype.is_floating:
-            tape.watch(h)
-        out = module.forward(h, step)
-    if stays is None or not out.dtype.is_floating:
-        return Tried(out, [], [])
-    above = tf.cast(tf.random.stateless_normal(out.shape, [5, 1]), out.dtype)
-    above = tf.where(_rows(stays, out), above, tf.cast(others, out.dtype) * above)
-    sources = [[h] if h.dtype.is_floating else [], list(module.trainable_variables)]
-    below, weights = tape.gradient(out, sources, above, unconnected_gradients="zero")
-    return Tried(out, below, [tf.convert_to_tensor(g) for g in weights])
+    variables = [plain(v) for v in module.trainable_variables]
+
+    def run(h: tf.Tensor, share: tf.Tensor) -> Tried:
+        count = h.shape[0] // EXAMPLES
+        memory = dict(zip([v.ref() for v in module.state], module.memory(), strict=True))
+        step = Step(count, tf.range(1, count + 1), tf.constant([3, 4]), memory, folded=True)
+        with tf.device(module.device):
+            out = module.forward(h, step)
+            if not out.dtype.is_floating:
+                return Tried(out, [], [])
+            above = tf.random.stateless_normal(out.shape, [5, 1]) * _rows(share, out)
+            floats = [h] if h.dtype.is_floating else []
+            found = tf.gradients(
+                [out], floats + variables, [tf.cast(above, out.dtype)],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )  # fmt: skip
+        found = [tf.convert_to_tensor(g) for g in found]
+        return Tried(out, found[: len(floats)], found[len(floats) :])
+
+    return tf.function(run, autograph=False)

@@ -50,7 +50,10 @@ class SidewaysBlock(tf.keras.layers.Layer):
         step.rows = tf.shape(h)[0]
         kept_apart = folded_norms(self.layer) if step.folded else contextlib.nullcontext()
         with step.active(self.state), stateless_draws(), kept_apart:
-            return self(h, training=True)
+            out = self(h, training=True)
+        # Keras loses the batch's size in some layers; a loop has to know it.
+        known = self.facts.h_out.shape if self.facts else tf.TensorShape(None)
+        return tf.ensure_shape(out, [h.shape[0], *known[1:]]) if known.rank else out
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -158,7 +161,7 @@ def build_modules(
 def _check_apart(modules: Sequence[SidewaysBlock]) -> None:
     owners: dict[int, int] = {}
     for number, module in enumerate(modules, 1):
-        for layer in module.submodules:
+        for layer in module.layer._flatten_layers():
             if owners.setdefault(id(layer), number) != number:
                 raise UserError(
                     f"'{layer.name}' is in modules {owners[id(layer)]} and {number}: each "

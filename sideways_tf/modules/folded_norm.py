@@ -42,7 +42,11 @@ def normalize(norm: tf.keras.layers.Layer, inputs: tf.Tensor, step: Step) -> tf.
         variance = variance * count / tf.maximum(count - 1, 1)
     for variable, values in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
         ref = plain(variable).ref()
-        step.memory[ref] = move(step.memory[ref], tf.squeeze(values, axes), norm.momentum)
+        # A norm that is called again takes in each frame's statistics in the order of its calls.
+        start, calls = step.calls.setdefault(ref, (step.memory[ref], []))
+        calls.append(tf.squeeze(values, axes))
+        order = tf.reshape(tf.stack(calls, 1), [-1, *start.shape])
+        step.memory[ref] = move(start, order, norm.momentum)
     out = tf.reshape(tf.cast(out, inputs.dtype), tf.shape(inputs))
     return tf.ensure_shape(out, inputs.shape)
 
@@ -63,7 +67,7 @@ def move(old: tf.Tensor, values: tf.Tensor, momentum: float) -> tf.Tensor:
 @contextlib.contextmanager
 def folded_norms(layer: tf.keras.layers.Layer) -> Iterator[None]:
     """Within: every batch norm inside `layer` that can keeps folded frames apart, in training."""
-    norms = [inner for inner in [layer, *layer.submodules] if can_fold(inner)]
+    norms = [inner for inner in layer._flatten_layers() if can_fold(inner)]
     for norm in norms:
         object.__setattr__(norm, "call", _call_of(norm))
     try:

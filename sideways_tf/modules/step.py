@@ -41,6 +41,9 @@ class Step:
       masks: "episode": what is drawn for an example holds for all its frames, so that identical
         frames give equal results (the paper's *Intuitions*); "step": is drawn anew for each frame.
       rows: int32 [], T * B, the first axis of the module's input.
+      draws: how many there were so far.
+      calls: of each moving statistic of a folded batch norm, its value before and those of the T
+        frames [T, C] at each call.
     """
 
     count: int
@@ -51,6 +54,7 @@ class Step:
     masks: str = "episode"
     rows: tf.Tensor | None = None
     draws: int = 0
+    calls: dict[Any, tuple[tf.Tensor, list[tf.Tensor]]] = field(default_factory=dict)
     graph: object = field(default_factory=lambda: _graph())
 
     def next_key(self) -> tf.Tensor:

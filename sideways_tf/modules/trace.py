@@ -8,7 +8,9 @@ weights it reads, and whether it draws random numbers that no engine could repea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -26,8 +28,11 @@ RANDOM_OPS = {
     "StatefulTruncatedNormal", "StatefulRandomBinomial", "RngReadAndSkip", "RngSkip",
 }  # fmt: skip
 
+ASSIGN_OPS = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
 
-class Traced(NamedTuple):
+
+@dataclass(frozen=True)  # No tuple: Keras would take the variables in it for the module's own.
+class Traced:
     """Of one module.
 
     Attributes:
@@ -67,10 +72,12 @@ def trace(module: SidewaysBlock, number: int, h_in: tf.TensorSpec) -> Traced:
         found["adds_loss"] = module.activity_penalty() is not None
         return out
 
-    module.know(Traced(h_in, h_in, state, [], [], False))  # All may move, until it is known.
-    specs = [tf.TensorSpec(v.shape, v.dtype) for v in state]
     with _named(module, number, h_in):
-        graph = tf.function(run, autograph=False).get_concrete_function(h_in, specs).graph
+        graph = _graph_of(module, run, h_in, state)
+        hidden = _assigned(graph)
+        if hidden:  # Keras does not count them among the layer's: the states of stateful RNNs.
+            state += hidden
+            graph = _graph_of(module, run, h_in, state)
     (out,) = graph.outputs
     captured = {id(outer) for outer, _ in graph.captures}
     variables = [plain(v) for v in [*module.layer.variables, *graph.variables]]
@@ -85,6 +92,23 @@ def trace(module: SidewaysBlock, number: int, h_in: tf.TensorSpec) -> Traced:
         [op.name for op in _operations(graph) if op.type in RANDOM_OPS],
         found["adds_loss"],
     )
+
+
+def _graph_of(
+    module: SidewaysBlock, run: Callable[..., tf.Tensor], h_in: tf.TensorSpec, state: list
+) -> Any:
+    # All of `state` may move, until it is known.
+    module.know(Traced(h_in, tf.TensorSpec(None, h_in.dtype), state, [], [], False))
+    specs = [tf.TensorSpec(v.shape, v.dtype) for v in state]
+    return tf.function(run, autograph=False).get_concrete_function(h_in, specs).graph
+
+
+def _assigned(graph: Any) -> list[tf.Variable]:
+    """The variables that operations of `graph` itself assign."""
+    handles = {id(inner): id(outer) for outer, inner in graph.captures}
+    assigns = [op for op in graph.get_operations() if op.type in ASSIGN_OPS]
+    assigned = {handles.get(id(op.inputs[0])) for op in assigns}
+    return [v for v in graph.variables if id(v.handle) in assigned]
 
 
 def _build(module: SidewaysBlock, number: int, h_in: tf.TensorSpec) -> None:
