@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
+from sideways_tf.engines.inference import infer
 from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
@@ -88,6 +89,7 @@ class SidewaysModel(tf.keras.Model):
         self.engine: Engine | None = None
         self._engine_for: tuple[bool, Any] | None = None
         self._whole: Engine | None = None
+        self._as_pipe: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
         self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
         drawn = random.randrange(2**31) if seed is None else seed
@@ -390,6 +392,23 @@ class SidewaysModel(tf.keras.Model):
                 lambda h: self(h[tf.newaxis])[0], autograph=False, reduce_retracing=True
             )
         return self._run_frames(frames)
+
+    def predict_stream(self, frames: Any) -> tf.Tensor:
+        """The frames of one video [N, ...] -> their outputs [N, ...], by all modules at once.
+
+        Exactly `predict`'s outputs; see `engines/inference.py`. On D equal devices a frame takes
+        one computation step instead of D, and its output comes D - 1 steps late.
+        """
+        frames = tf.convert_to_tensor(frames)
+        if not self.modules:
+            self._build(tf.TensorSpec([1, *frames.shape], frames.dtype))
+        if self._as_pipe is None:
+            self._as_pipe = tf.function(
+                lambda x: infer(self.modules, x[:, tf.newaxis])[:, 0],
+                autograph=False,
+                reduce_retracing=True,
+            )
+        return self._as_pipe(frames)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Loss, with what weights' regularizers add, and metrics over all frames of a batch."""
