@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
+from sideways_tf.engines.inference import infer
 from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
@@ -88,6 +89,7 @@ class SidewaysModel(tf.keras.Model):
         self.engine: Engine | None = None
         self._engine_for: tuple[bool, Any] | None = None
         self._whole: Engine | None = None
+        self._as_pipe: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
         self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
         drawn = random.randrange(2**31) if seed is None else seed
@@ -391,6 +393,23 @@ class SidewaysModel(tf.keras.Model):
             )
         return self._run_frames(frames)
 
+    def predict_stream(self, frames: Any) -> tf.Tensor:
+        """The frames of one video [N, ...] -> their outputs [N, ...], by all modules at once.
+
+        Exactly `predict`'s outputs; see `engines/inference.py`. On D equal devices a frame takes
+        one computation step instead of D, and its output comes D - 1 steps late.
+        """
+        frames = tf.convert_to_tensor(frames)
+        if not self.modules:
+            self._build(tf.TensorSpec([1, *frames.shape], frames.dtype))
+        if self._as_pipe is None:
+            self._as_pipe = tf.function(
+                lambda x: infer(self.modules, x[:, tf.newaxis])[:, 0],
+                autograph=False,
+                reduce_retracing=True,
+            )
+        return self._as_pipe(frames)
+
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Loss, with what weights' regularizers add, and metrics over all frames of a batch."""
         clip, targets = self._clip_and_targets(data)
@@ -495,6 +514,26 @@ class SidewaysModel(tf.keras.Model):
         return {
             "optimizer": serialize(self.optimizers.template),
             **{name: serialize(value) for name, value in self._compiled.items()},
+        }
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keras leaves out what its older optimizers keep."""
+        super().save_own_variables(store)
+        for name, variable in self._of_older_optimizers().items():
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables({name: store[name] for name in store if name.isdecimal()})
+        for name, variable in self._of_older_optimizers().items():
+            if name in store:
+                variable.assign(store[name])
+
+    def _of_older_optimizers(self) -> dict[str, tf.Variable]:
+        return {
+            f"optimizer_{i}_{j}": variable
+            for i, optimizer in enumerate(getattr(self, "module_optimizers", []))
+            if not hasattr(optimizer, "save_own_variables")
+            for j, variable in enumerate(optimizer.variables())
         }
 
     def compile_from_config(self, config: dict) -> None:

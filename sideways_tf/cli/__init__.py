@@ -17,6 +17,7 @@ __all__ = ["main", "python", "run", "typed"]
 COMMANDS = {
     "train": "sideways_tf.train",
     "evaluate": "sideways_tf.evaluate",
+    "predict": "sideways_tf.cli.predict",
     "prepare": "sideways_tf.cli.prepare",
     "inspect": "sideways_tf.cli.inspect",
     "sweep": "sideways_tf.cli.sweep",
@@ -26,6 +27,7 @@ COMMANDS = {
     "plot errors": "sideways_tf.cli.plot_errors",
     "plot reconstructions": "sideways_tf.cli.plot_reconstructions",
     "bench speed": "sideways_tf.bench.speed",
+    "bench fit": "sideways_tf.bench.fit",
     "bench input": "sideways_tf.bench.input",
     "bench stream": "sideways_tf.bench.stream",
     "worker": "sideways_tf.worker",

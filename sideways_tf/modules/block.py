@@ -127,8 +127,8 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> SidewaysBlock:
-        layer = tf.keras.saving.deserialize_keras_object(config.pop("layer"))
-        return cls(layer, **config)
+        layer = tf.keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
 
 
 def build_modules(
