@@ -425,6 +425,11 @@ class SidewaysModel(tf.keras.Model):
         if self._has_metrics:
             assert outputs is not None
             last = targets[targets.shape[0] - outputs.shape[0] :]
+            if not self.compiled_metrics.built:
+                # While a step is traced would be too late: it would be traced twice.
+                with tf.init_scope():
+                    one = [tf.zeros([1, *x.shape[2:]], x.dtype) for x in (outputs, last)]
+                    self.compiled_metrics.build(*one)
             self.compiled_metrics.update_state(_flat(last), _flat(outputs))
         return {metric.name: metric.result() for metric in self.metrics}
 

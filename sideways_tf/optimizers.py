@@ -68,6 +68,7 @@ class ModuleOptimizers(tf.Module):
         if self.each:
             return
         with tf.init_scope():
+            _ = self.template.iterations  # Older optimizers make it when it is asked for.
             rate = SharedRate(self.template, self._updates)
             for module in modules:
                 optimizer = self._make() if self._make else copy_of(self.template, rate)
