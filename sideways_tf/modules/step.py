@@ -152,7 +152,12 @@ def _methods(variable: tf.Variable, step: Step) -> dict[str, Any]:
 
 
 def _infers_shapes() -> bool:
-    return getattr(_graph(), "name", "").endswith("_scratch_graph")
+    graph: Any = _graph()
+    while graph is not None:  # A loop of the layer's has a graph of its own inside.
+        if getattr(graph, "name", "").endswith("_scratch_graph"):
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False
 
 
 def _graph() -> object:

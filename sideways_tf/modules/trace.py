@@ -120,6 +120,11 @@ def _build(module: SidewaysBlock, number: int, h_in: tf.TensorSpec) -> None:
             f"module {number} ({module.layer.name}) gives {type(out).__name__}: a module maps "
             "one tensor to one tensor; put the branches inside one layer"
         )
+    if out.shape.rank is None or None in out.shape[1:]:
+        raise UserError(
+            f"module {number} ({module.layer.name}) gives an output of shape {out.shape}: all but "
+            "the batch must be known; give it by tf.ensure_shape"
+        )
 
 
 class _named:

@@ -1,4 +1,4 @@
-"""Training on a stream, written out by hand in NumPy: tables over (module, step), no pipe.
+"""Training with L < K, written out by hand in NumPy: tables over (module, step), no pipe.
 
 Modules are h_i = tanh(h_{i-1} W_i + b_i), the loss is the mean of (y - h_D)^2 over examples and
 numbers, the update rule is Adam with decoupled weight decay.
@@ -50,11 +50,15 @@ class StreamReference:
 
     h: what module i emits; emitted: the pseudo-gradient of its input; due: gamma_i^t; gradients:
     of its weights; weights: after step t; adams: the optimizers, as they are at the end.
+
+    every: L. A window is L steps, counted from step 1; the clip's end ends the last one. Module i is
+    updated at the last step of a window at which it is due, by the mean over those of the window.
     """
 
-    def __init__(self, weights, frames, targets, rate, decay, clip):
+    def __init__(self, weights, frames, targets, rate, decay, clip, every=1):
         self.depth, self.steps = len(weights), len(frames)
-        self.frames, self.targets, self.clip = frames, targets, clip
+        self.frames, self.targets, self.clip, self.every = frames, targets, clip, every
+        self.updated = {i: {} for i in range(1, self.depth + 1)}
         self.weights = {i: {0: w} for i, w in enumerate(weights, 1)}
         tables = ({}, {}, {}, {})
         self.h, self.emitted, self.due, self.gradients = tables
@@ -66,14 +70,24 @@ class StreamReference:
     def learn(self, i, t):
         """Module i's weights after step t."""
         weights = self.weights[i][t - 1]
-        if self.due[i][t]:
-            clipped = [np.clip(g, -self.clip, self.clip) for g in self.gradients[i][t]]
+        first = (t - 1) // self.every * self.every + 1
+        window = range(first, min(first + self.every - 1, self.steps) + 1)
+        due = [s for s in window if self.is_due(i, s)]
+        self.updated[i][t] = bool(due) and t == due[-1]
+        if self.updated[i][t]:
+            rows = zip(*(self.gradients[i][s] for s in due), strict=True)
+            mean = [sum(column) / len(due) for column in rows]
+            clipped = [np.clip(g, -self.clip, self.clip) for g in mean]
             weights = self.adams[i].update(weights, clipped)
         self.weights[i][t] = weights
 
 
 class SidewaysReference(StreamReference):
-    """Eqs. 3 and 4 with weights that move at every step."""
+    """Eqs. 3 and 4 with weights that move in between."""
+
+    def is_due(self, i, t):
+        """gamma_i^t."""
+        return t >= 2 * self.depth - i
 
     def run(self):
         for t in range(1, self.steps + 1):
@@ -88,7 +102,7 @@ class SidewaysReference(StreamReference):
         h_in = frame if i == 1 else self.h[i - 1].get(t - 1, 0 * self.width_in(i, frame))
         weights = self.weights[i][t - 1]
         out = self.h[i][t] = forward(weights, h_in)
-        self.due[i][t] = t >= 2 * self.depth - i
+        self.due[i][t] = self.is_due(i, t)
         if not self.due[i][t]:
             self.gradients[i][t] = [0 * w for w in weights]
             self.emitted[i][t] = 0 * h_in
@@ -104,7 +118,15 @@ class SidewaysReference(StreamReference):
 
 
 class BlockedReference(StreamReference):
-    """Plain BP on frames 1, 2D, 4D - 1, ...; module i's share of it at steps of its own."""
+    """Plain BP on frames 1, 2D, 4D - 1, ...; module i's share of it at steps of its own.
+
+    Whatever L is: no module is updated between its two passes of one frame.
+    """
+
+    def is_due(self, i, t):
+        """Once in an update cycle."""
+        cycle = 2 * self.depth - 1
+        return (t - 1) % cycle == 2 * self.depth - 1 - i
 
     def run(self):
         depth, cycle = self.depth, 2 * self.depth - 1
@@ -119,7 +141,7 @@ class BlockedReference(StreamReference):
             if t == start:
                 outputs, gradients, emitted = self.backprop(start)
             for i in range(1, depth + 1):
-                self.due[i][t] = t == start + 2 * depth - 1 - i
+                self.due[i][t] = self.is_due(i, t)
                 zeros = [0 * w for w in self.weights[i][0]]
                 self.gradients[i][t] = gradients[i] if self.due[i][t] else zeros
                 self.emitted[i][t] = emitted[i] if self.due[i][t] else self.emitted[i][t - 1]

@@ -4,6 +4,8 @@ Most cases are layers that would break an engine which folds frames, recomputes 
 its own idea of what a layer is. The judge is `reference.py`, or Keras itself.
 """
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -38,13 +40,15 @@ def episode(layers, algorithm, engine, loss=squared_error, clip=CLIP, targets=TA
     return run(clip, targets, [1, 2]), made
 
 
-def expected(layers, algorithm, loss=squared_error, clip=CLIP, targets=TARGETS):
+@functools.cache
+def expected(layers, algorithm, loss=squared_error, single=False):
     """The same by the slow reference; for layers without randomness."""
     tf.keras.utils.set_random_seed(3)
-    made, h = layers(), clip[0]
+    targets = tf.cast(tf.cast(TARGETS, tf.float32), tf.float64) if single else TARGETS
+    made, h = layers(), CLIP[0]
     for layer in made:
         h = layer(h)
-    reference = Reference(made, loss, clip, targets)
+    reference = Reference(made, loss, CLIP, targets)
     return reference.sideways() if algorithm == "sideways" else reference.backprop()
 
 
@@ -90,10 +94,7 @@ LAYERS = {
     "root": lambda: [sequential(L.Lambda(lambda x: tf.sqrt(tf.abs(x)), **F), dense()), dense()],
     "logarithm": lambda: [L.Lambda(lambda x: tf.math.log(tf.abs(x)), **F), dense(), dense()],
     "no weights first": lambda: [L.Activation("tanh", **F), dense(), dense()],
-    "a layer in two places": lambda: [
-        (d := dense(activation="tanh")) and sequential(d, d),
-        dense(),
-    ],
+    "a layer in two places": lambda: [(d := dense(activation="tanh")) and sequential(d, d), dense()],
 }
 
 
@@ -134,6 +135,10 @@ def test_whole_numbers_as_frames_and_as_activations(algorithm, engine):
     refused(r"module 2 \(lambda.*whole numbers.*freeze", late, algorithm, engine)
 
 
+def plain():
+    return [dense(activation="tanh"), dense(), dense()]
+
+
 def contrastive(y, h):
     """Each example against the others of its batch."""
     logits = tf.matmul(h, y, transpose_b=True)
@@ -148,21 +153,19 @@ def shared_scale(y, h):
 @pytest.mark.parametrize("loss", [contrastive, shared_scale])
 @each_engine
 def test_a_loss_may_mix_the_examples_of_a_batch(loss, algorithm, engine):
-    layers = lambda: [dense(activation="tanh"), dense(), dense()]  # noqa: E731
-    found, _ = episode(layers, algorithm, engine, loss)
-    assert_episodes_equal(found, expected(layers, algorithm, loss))
+    found, _ = episode(plain, algorithm, engine, loss)
+    assert_episodes_equal(found, expected(plain, algorithm, loss))
 
 
 @each_engine
 def test_a_loss_of_another_type_and_a_target_of_another_type(algorithm, engine):
-    layers = lambda: [dense(), dense()]  # noqa: E731
-    huber, _ = episode(layers, algorithm, engine, tf.keras.losses.Huber())
-    right = expected(layers, algorithm, tf.keras.losses.huber)
+    huber, _ = episode(plain, algorithm, engine, tf.keras.losses.Huber())
+    right = expected(plain, algorithm, tf.keras.losses.huber)
     # Keras computes Huber's in float32, whatever the type of its inputs.
     assert_episodes_equal(huber, right, rtol=1e-5, atol=1e-6)
     rounded = tf.cast(TARGETS, tf.float32)
-    found, _ = episode(layers, algorithm, engine, targets=rounded)
-    assert_episodes_equal(found, expected(layers, algorithm, targets=tf.cast(rounded, tf.float64)))
+    found, _ = episode(plain, algorithm, engine, targets=rounded)
+    assert_episodes_equal(found, expected(plain, algorithm, single=True))
 
 
 @each_engine
@@ -503,8 +506,8 @@ def test_masks_before_a_batch_norm():
 
     clip = tf.cast(tf.concat([CLIP[:, :2] * 0, CLIP[:, 2:]], 1), tf.float32)
     targets = tf.cast(TARGETS, tf.float32)
-    for algorithm, engine in KINDS:
-        if engine in ("batched", "time_shifted"):
+    for algorithm, engine in (*KINDS[:2], KINDS[-1]):
+        if engine == "time_shifted":
             refused("mixes the examples", layers, algorithm, engine, clip=clip, targets=targets)
             continue
         found, made = episode(layers, algorithm, engine, clip=clip, targets=targets)

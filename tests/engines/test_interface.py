@@ -77,6 +77,15 @@ def test_a_module_that_does_not_take_what_comes_from_below(engine):
 
 
 @each_engine
+def test_an_output_of_unknown_shape(engine):
+    layers = [tf.keras.layers.Lambda(lambda x: tf.py_function(lambda v: v, [x], x.dtype))]
+    with pytest.raises(UserError, match=r"module 1 \(lambda.*unknown.*tf.ensure_shape"):
+        engine([SidewaysBlock(x) for x in layers], squared_error)(
+            tf.zeros([4, 2, 3]), tf.zeros([4, 2, 3])
+        )
+
+
+@each_engine
 def test_another_batch_size_and_clip_length_later(engine):
     modules = blocks()
     run = engine(modules, squared_error)

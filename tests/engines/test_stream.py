@@ -11,7 +11,13 @@ import tensorflow as tf
 from sideways_tf import SidewaysModel
 from sideways_tf.bench.simulated import simulated_modules
 from sideways_tf.bench.timeline import Timeline
-from sideways_tf.engines import BlockedBackprop, FrameByFrameBackprop, PipelinedSideways, schedule
+from sideways_tf.engines import (
+    BlockedBackprop,
+    FrameByFrameBackprop,
+    PipelinedSideways,
+    StepEngine,
+    schedule,
+)
 from sideways_tf.engines.passes import module_seeds
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.plan.times import ModuleTime
@@ -52,21 +58,24 @@ def optimizer(name="adam", rate=RATE, decay=DECAY, clip=CLIP):
     return lambda: make_optimizer(name, Constant(rate), Constant(decay), clip_value=clip)
 
 
-def dense_model(algorithm, depth, placement="one_per_module", devices="CPU:0", make=None, every=1):
+def dense_model(
+    algorithm, depth, placement="one_per_module", devices="CPU:0", make=None, every=1, steps=STEPS
+):
     """A model of modules h = tanh(h W + b) with the weights of `weights_of`."""
     layers = [L.Dense(WIDTH, "tanh", dtype="float64", name=f"dense{i}") for i in range(depth)]
     model = SidewaysModel(
         layers, algorithm=algorithm, devices=devices, placement=placement, update_every=every
     )
-    return ready(model, make or optimizer(), weights_of(depth))
+    return ready(model, make or optimizer(), weights_of(depth), steps)
 
 
-def ready(model, make, weights=()):
+def ready(model, make, weights=(), steps=STEPS):
     """Compiled and built, with an empty pipe."""
     model.compile(make, squared_error)
-    model._build(tf.TensorSpec([BATCH, STEPS, WIDTH], tf.float64))
+    model._build(tf.TensorSpec([BATCH, steps, WIDTH], tf.float64))
     model.optimizers.make(model.modules)
-    model.restart(BATCH)
+    if isinstance(model.engine, StepEngine):
+        model.restart(BATCH)
     for module, values in zip(model.modules, weights, strict=False):
         module.layer.set_weights(values)
     return model
