@@ -11,13 +11,21 @@ from typing import Any
 from sideways_tf import start
 
 __version__ = "0.1.0"
-__all__ = ["SidewaysModel", "UserError", "split"]
-
 _HOMES = {
+    "Clip": "sideways_tf.data",
+    "Diagnosis": "sideways_tf.callbacks",
+    "ModuleCurves": "sideways_tf.callbacks",
+    "SaveAndResume": "sideways_tf.callbacks",
+    "SidewaysBlock": "sideways_tf.modules",
     "SidewaysModel": "sideways_tf.model",
+    "StopOnSignal": "sideways_tf.callbacks",
     "UserError": "sideways_tf.errors",
-    "split": "sideways_tf.modules.split",
+    "WarmUpThenDrops": "sideways_tf.learning_rate",
+    "make_engine": "sideways_tf.engines",
+    "open_dataset": "sideways_tf.data",
+    "split": "sideways_tf.modules",
 }
+__all__ = [*_HOMES]  # noqa: PLE0604
 
 
 start.settle()

@@ -453,7 +453,18 @@ class SidewaysModel(tf.keras.Model):
             # Callbacks may restore all variables before the first batch: they have to be there.
             self._build(self._specs[0])
             self.optimizers.make(self.modules)
+            self._build_metrics()
         return super().fit(x, y, *args, **kwargs)
+
+    def _build_metrics(self) -> None:
+        """Keras makes their variables in the first step, which is then traced twice."""
+        if not self._has_metrics or self.compiled_metrics.built or len(self._specs) < 2:
+            return
+        clips, given = self._specs
+        out = self.modules[-1].facts.h_out
+        zeros = tf.zeros([1, *given.shape[1:]], given.dtype)
+        (target, *_) = tf.unstack(target_lib.per_frame(zeros, clips.shape[1], out.shape[1:]))
+        self.compiled_metrics.build(tf.zeros([1, *out.shape[1:]], out.dtype), target)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, over all frames of all clips."""

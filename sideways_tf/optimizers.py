@@ -68,6 +68,8 @@ class ModuleOptimizers(tf.Module):
         if self.each:
             return
         with tf.init_scope():
+            # Older optimizers make these when they are asked for.
+            _ = self.template.iterations, _rate_of(self.template)
             rate = SharedRate(self.template, self._updates)
             for module in modules:
                 optimizer = self._make() if self._make else copy_of(self.template, rate)

@@ -435,3 +435,13 @@ def test_summary_and_counts_are_those_of_the_network(capsys):
     assert len(model.trainable_variables) == 6
     model.summary()
     assert "module_" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optimizer", ["adam", tf.keras.optimizers.legacy.Adam()])
+def test_a_step_is_traced_once(optimizer, monkeypatch):
+    traced, step = [], sw.SidewaysModel.train_step
+    monkeypatch.setattr(
+        sw.SidewaysModel, "train_step", lambda self, data: traced.append(1) or step(self, data)
+    )
+    fit(compiled(optimizer=optimizer), epochs=2)
+    assert len(traced) == 1

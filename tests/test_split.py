@@ -1,5 +1,6 @@
 """Any Keras model in pieces: the same numbers, the same layers, the same cut every time."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import sideways_tf as sw
+from sideways_tf.engines import PipelinedSideways, TimeShiftedSideways
 from sideways_tf.modules.split import find_units
 
 layers = tf.keras.layers
@@ -206,3 +208,62 @@ def test_cut_by_measured_seconds():
     assert len(check) == 3
     with pytest.raises(sw.UserError, match="give operations or seconds"):
         sw.split(residual(), 3, by="hours")
+
+
+NETWORKS = ["ResNet50", "MobileNetV2", "EfficientNetB0", "DenseNet121"]
+
+
+def application(name):
+    tf.keras.utils.set_random_seed(0)
+    # 64 pixels: with less the last batch norms see one pixel, and what they do is ill-conditioned.
+    return getattr(tf.keras.applications, name)(
+        weights=None, classes=4, input_shape=(64, 64, 3), classifier_activation=None
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_real_networks_in_pieces_and_by_both_engines(name, float64):
+    """Operation by operation: a graph of hundreds of layers takes minutes to make, as below."""
+    network = application(name)
+    frames = np.random.default_rng(0).random([2, 64, 64, 3])
+    pieces = sw.split(network, 3)
+    with eager():
+        whole = network(frames, training=False)
+        found = in_a_row(pieces, frames, training=False)
+        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-12)
+        engines_agree(network, pieces)
+
+
+def test_a_real_network_by_both_engines_in_graphs(float64):
+    network = application("MobileNetV2")
+    engines_agree(network, sw.split(network, 3))
+
+
+@contextlib.contextmanager
+def eager():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def engines_agree(network, pieces):
+    """D = 3, K = 2 D - 1: batch norm and dropout train."""
+    clip = tf.constant(np.random.default_rng(1).random([5, 2, 64, 64, 3]))
+    targets = tf.constant(np.random.default_rng(2).integers(0, 4, [5, 2]))
+    modules = [sw.SidewaysBlock(piece) for piece in pieces]
+    before = network.get_weights()
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits
+    step_by_step = PipelinedSideways(modules, loss)(clip, targets, [0, 1])
+    after = network.get_weights()
+    network.set_weights(before)
+    at_once = TimeShiftedSideways(modules, loss)(clip, targets, [0, 1])
+    np.testing.assert_allclose(step_by_step.loss, at_once.loss, rtol=1e-12)
+    np.testing.assert_allclose(step_by_step.outputs, at_once.outputs, rtol=0, atol=1e-11)
+    for left, right in zip(
+        step_by_step.pseudo_gradients, at_once.pseudo_gradients, strict=True
+    ):
+        left, right = (np.concatenate([np.ravel(g) for g in each]) for each in (left, right))
+        assert np.linalg.norm(right) > 0
+        assert np.linalg.norm(left - right) < 1e-11 * np.linalg.norm(right)
+    for left, right in zip(after, network.get_weights(), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
