@@ -10,37 +10,17 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
+from sideways_tf.engines.inference import infer
+from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock, build_modules, split
-from sideways_tf.modules.split import copy_layer
+from sideways_tf.modules.split import check_cut, copy_layer, find_units
+from sideways_tf.modules.step import MASKS
+from sideways_tf.monitor import Monitor
 from sideways_tf.optimizers import ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
-
-
-class Monitor:
-    """What the last batch has shown of its updates, by module.
-
-    Attributes:
-      gradient_mean, gradient_norm: float32 variables [D], mean and L2 norm of all numbers of a
-        module's averaged (pseudo-)gradient, before the optimizer clips it; means over its updates.
-      updates: int32 variable [D], how many there were.
-      loss, learning_rate: float32 variables []; the rate is that of its first update.
-    """
-
-    def __init__(self, depth: int):
-        self.gradient_mean = tf.Variable(tf.zeros([depth]), trainable=False)
-        self.gradient_norm = tf.Variable(tf.zeros([depth]), trainable=False)
-        self.updates = tf.Variable(tf.zeros([depth], tf.int32), trainable=False)
-        self.loss = tf.Variable(0.0, trainable=False)
-        self.learning_rate = tf.Variable(0.0, trainable=False)
-
-    def take(self, mean: tf.Tensor, norm: tf.Tensor, updates: tf.Tensor) -> None:
-        """Sums over `updates` updates."""
-        counts = tf.maximum(tf.cast(updates, tf.float32), 1.0)
-        self.gradient_mean.assign(mean / counts)
-        self.gradient_norm.assign(norm / counts)
-        self.updates.assign(updates)
+from sideways_tf.start import check_keras2
 
 
 @tf.keras.utils.register_keras_serializable("sideways_tf")
@@ -78,6 +58,8 @@ class SidewaysModel(tf.keras.Model):
       UserError: naming the argument, its value and the remedy.
     """
 
+    built: bool
+
     def __init__(
         self,
         network: tf.keras.Model | Sequence[tf.keras.layers.Layer],
@@ -93,21 +75,50 @@ class SidewaysModel(tf.keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**{"name": "sideways_model", **kwargs})
-        _check_arguments(network, modules, update_every)
-        given = network if isinstance(network, tf.keras.Model) else list(network)
+        given = _checked(network, modules)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
-        self._engine_arguments = {"algorithm": algorithm, "engine": engine, "masks": dropout_mask}
+        self._engine_arguments: dict[str, Any] = {
+            "algorithm": algorithm, "engine": engine, "masks": dropout_mask
+        }  # fmt: skip
         self._device_arguments = {"devices": devices, "placement": placement}
         self.update_every = update_every
+        self._check_arguments()
         self.modules: list[SidewaysBlock] = []
+        self._specs: list[tf.TensorSpec] = []
         self.engine: Engine | None = None
+        self._engine_for: tuple[bool, Any] | None = None
+        self._whole: Engine | None = None
+        self._as_pipe: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
         self._hooks: list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Episode], None]] = []
         drawn = random.randrange(2**31) if seed is None else seed
         self.seed = tf.Variable(drawn, dtype=tf.int32, trainable=False, name="seed")
         self.iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+
+    def _check_arguments(self) -> None:
+        if tf.distribute.has_strategy():
+            raise UserError(
+                "a SidewaysModel places its modules by itself: make it outside of a tf.distribute "
+                "scope"
+            )
+        if self.update_every < 0:
+            raise UserError(
+                f"update_every={self.update_every}: give 0 for one update a clip, or 1 and more"
+            )
+        names = device_lib.find_devices(self._device_arguments["devices"])
+        placement = self._device_arguments["placement"]
+        device_lib.device_numbers(placement, self.depth, names, lambda: [1.0] * self.depth)
+        masks = self._engine_arguments["masks"]
+        if masks not in MASKS:
+            raise UserError(f"dropout_mask={masks}: give one of {', '.join(MASKS)}")
+        # An engine of one layer says what is wrong with the other words.
+        make_engine(
+            modules=[SidewaysBlock(tf.keras.layers.Layer())],
+            loss=tf.math.squared_difference,
+            **self._engine_arguments,
+        )
 
     # -- the network ------------------------------------------------------------------------------
 
@@ -143,8 +154,8 @@ class SidewaysModel(tf.keras.Model):
             self._build(tf.TensorSpec(input_shape, self._frame_type()))
 
     def _frame_type(self) -> tf.DType:
-        given = self._given
-        return given.inputs[0].dtype if getattr(given, "inputs", None) else tf.float32
+        inputs = getattr(self._given, "inputs", None)
+        return inputs[0].dtype if inputs else tf.float32
 
     def _build(self, clip: tf.TensorSpec) -> None:
         """For clips like `clip` [B, K, ...]; again where they have another length or frame size."""
@@ -189,6 +200,7 @@ class SidewaysModel(tf.keras.Model):
             self.engine = make_engine(
                 modules=self.modules, loss=self._frame_loss, stream=stream, **self._engine_arguments
             )
+            self._whole = None
             self._pipe = self.engine.network.place  # For checkpoints to find it.
         if stream:
             schedule.check_episode(self.depth, frames)
@@ -261,6 +273,7 @@ class SidewaysModel(tf.keras.Model):
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """L = K: one episode, then every module's update from its own pseudo-gradients."""
+        assert self.engine is not None
         episode = self.engine(clip, targets, seed)
         for hook in self._hooks:
             hook(clip, targets, seed, episode)
@@ -311,12 +324,19 @@ class SidewaysModel(tf.keras.Model):
         Returns:
           Loss, outputs [T, B, ...] and pseudo-gradients, a list for each module.
         """
-        clip, turned = self._clip_and_targets((tf.convert_to_tensor(clips), targets))
-        engine = self.engine
-        if self._streams(clip.shape[0]):
-            arguments = {**self._engine_arguments, "engine": "auto"}
-            engine = make_engine(modules=self.modules, loss=self._frame_loss, **arguments)
-        return engine(clip, turned, self.episode_seed() if seed is None else seed)
+        clip, turned = self._clip_and_targets((clips, targets))
+        if self._whole is None:
+            self._whole = make_engine(
+                modules=self.modules, loss=self._frame_loss, **self._engine_arguments
+            )
+            # A call of an engine would write down what its modules remember.
+            self._compute = tf.function(
+                lambda *of, trained: self._whole.compute(*of)[0], autograph=False
+            )
+        self._whole.check_frames(clip.shape[0])
+        self._whole.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
+        seed = tf.cast(self.episode_seed() if seed is None else seed, tf.int32)
+        return self._compute(clip, turned, seed, trained=len(self.trainable_variables))
 
     # -- streams ----------------------------------------------------------------------------------
 
@@ -373,19 +393,35 @@ class SidewaysModel(tf.keras.Model):
             )
         return self._run_frames(frames)
 
+    def predict_stream(self, frames: Any) -> tf.Tensor:
+        """The frames of one video [N, ...] -> their outputs [N, ...], by all modules at once.
+
+        Exactly `predict`'s outputs; see `engines/inference.py`. On D equal devices a frame takes
+        one computation step instead of D, and its output comes D - 1 steps late.
+        """
+        frames = tf.convert_to_tensor(frames)
+        if not self.modules:
+            self._build(tf.TensorSpec([1, *frames.shape], frames.dtype))
+        if self._as_pipe is None:
+            self._as_pipe = tf.function(
+                lambda x: infer(self.modules, x[:, tf.newaxis])[:, 0],
+                autograph=False,
+                reduce_retracing=True,
+            )
+        return self._as_pipe(frames)
+
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Loss and metrics over all frames of a batch of clips."""
+        """Loss, with what weights' regularizers add, and metrics over all frames of a batch."""
         clip, targets = self._clip_and_targets(data)
         outputs = time_major(self(time_major(clip)))
-        return self._shown(
-            target_lib.clip_loss(self._frame_loss, targets, outputs), targets, outputs
-        )
+        loss = clip_loss(self._frame_loss, targets, outputs)
+        return self._shown(loss + weight_penalties(self.modules, loss.dtype), targets, outputs)
 
     def _shown(
         self, loss: tf.Tensor, targets: tf.Tensor, outputs: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """Take a batch into the metrics; their values. The last targets are those of `outputs`."""
-        self._loss_tracker.update_state(loss)
+        self._loss_tracker.update_state(loss, tf.cast(tf.shape(targets)[1], loss.dtype))
         if self._has_metrics:
             assert outputs is not None
             last = targets[targets.shape[0] - outputs.shape[0] :]
@@ -394,7 +430,7 @@ class SidewaysModel(tf.keras.Model):
 
     def _clip_and_targets(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """A batch as engines take it: time-major, a target for each frame."""
-        clips, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        clips, targets, weights = self._unpacked(data)
         if not hasattr(self, "_frame_loss"):
             raise UserError("the model is not compiled: call compile(optimizer, loss) first")
         if weights is not None:
@@ -403,8 +439,51 @@ class SidewaysModel(tf.keras.Model):
             raise UserError("there are no targets: give one for each clip, or one for each frame")
         self._build(tf.TensorSpec(clips.shape, clips.dtype))
         out = self.modules[-1].facts.h_out
-        turned = target_lib.per_frame(tf.convert_to_tensor(targets), clips.shape[1], out.shape[1:])
+        turned = target_lib.per_frame(targets, clips.shape[1], out.shape[1:])
+        batch = tf.TensorSpec([clips.shape[0], *out.shape[1:]], out.dtype)
+        target_lib.check_loss(self._frame_loss, turned, batch)
         return time_major(clips), turned
+
+    # -- data -------------------------------------------------------------------------------------
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; all batches of one call have clips of one length."""
+        x = self._looked_at(x, y)
+        if self._specs and hasattr(self, "_frame_loss"):
+            # Callbacks may restore all variables before the first batch: they have to be there.
+            self._build(self._specs[0])
+            self.optimizers.make(self.modules)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras, over all frames of all clips."""
+        return super().evaluate(self._looked_at(x, y), y, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras: clips [N, K, ...] -> outputs of all frames [N, K, ...]."""
+        return super().predict(self._looked_at(x), *args, **kwargs)
+
+    def predict_step(self, data: Any) -> tf.Tensor:
+        """The outputs of a batch of clips."""
+        return self(self._unpacked(data)[0])
+
+    def _looked_at(self, x: Any, y: Any = None) -> Any:
+        """`x`. Keras forgets what shape a `Sequence` has, and that K was known when it changes."""
+        specs, x = target_lib.first_specs(x, y)
+        if specs != self._specs:
+            self._specs = specs
+            self.train_function = self.test_function = self.predict_function = None
+        return x
+
+    def _unpacked(self, data: Any) -> list[Any]:
+        """Clips, targets and weights of a batch, of the shapes that were seen."""
+        given = tf.keras.utils.unpack_x_y_sample_weight(data)
+        parts = [None if part is None else tf.convert_to_tensor(part) for part in given]
+        for i, spec in enumerate(self._specs):
+            part = parts[i]
+            if part is not None and not part.shape[1:].is_fully_defined():
+                parts[i] = tf.ensure_shape(part, spec.shape)
+        return parts
 
     # -- saving -----------------------------------------------------------------------------------
 
@@ -437,6 +516,26 @@ class SidewaysModel(tf.keras.Model):
             **{name: serialize(value) for name, value in self._compiled.items()},
         }
 
+    def save_own_variables(self, store: Any) -> None:
+        """Keras leaves out what its older optimizers keep."""
+        super().save_own_variables(store)
+        for name, variable in self._of_older_optimizers().items():
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables({name: store[name] for name in store if name.isdecimal()})
+        for name, variable in self._of_older_optimizers().items():
+            if name in store:
+                variable.assign(store[name])
+
+    def _of_older_optimizers(self) -> dict[str, tf.Variable]:
+        return {
+            f"optimizer_{i}_{j}": variable
+            for i, optimizer in enumerate(getattr(self, "module_optimizers", []))
+            if not hasattr(optimizer, "save_own_variables")
+            for j, variable in enumerate(optimizer.variables())
+        }
+
     def compile_from_config(self, config: dict) -> None:
         self.compile(**tf.keras.saving.deserialize_keras_object(config))
         if self.built:
@@ -461,15 +560,22 @@ def _on_device(layer: tf.keras.layers.Layer, device: str) -> tf.keras.layers.Lay
         return copy_layer(layer)
 
 
-def _check_arguments(network: Any, modules: int | None, update_every: int) -> None:
-    if tf.distribute.has_strategy():
-        raise UserError(
-            "a SidewaysModel places its modules by itself: make it outside of a tf.distribute scope"
-        )
-    if isinstance(network, tf.keras.Model) and modules is None:
-        raise UserError(
-            "modules is missing: say into how many modules the network is cut (D), or give a list "
-            "of layers, one a module"
-        )
-    if update_every < 0:
-        raise UserError(f"update_every={update_every}: give 0 for one update a clip, or 1 and more")
+def _checked(network: Any, modules: int | None) -> tf.keras.Model | list[tf.keras.layers.Layer]:
+    """The network, if it is one that can be cut so."""
+    if isinstance(network, list | tuple):
+        for layer in network:
+            check_keras2(layer)
+        given = list(network)
+    else:
+        check_keras2(network)
+        given = network
+        if modules is None:
+            raise UserError(
+                "modules is missing: say into how many modules the network is cut (D), or give a "
+                "list of layers, one a module"
+            )
+    if modules is not None:
+        check_cut(find_units(given), modules)
+    elif not given:
+        raise UserError("a network needs at least one layer, none was given")
+    return given

@@ -13,10 +13,9 @@ from sideways_tf.modules import SidewaysBlock
 # Keras has two kinds, of which the older is none of the newer.
 Optimizer: TypeAlias = Any
 OptimizerLike: TypeAlias = str | Optimizer | Callable[[], Optimizer]
-Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
 
 
-class SharedRate(Schedule):
+class SharedRate(tf.keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of `template`, at the updates of the model and not of one optimizer.
 
     On a stream BP makes fewer updates than Sideways, a lower module fewer than a higher one: the
@@ -29,7 +28,7 @@ class SharedRate(Schedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         del step
         rate = _rate_of(self.template)
-        return rate(self.updates()) if isinstance(rate, Schedule) else tf.convert_to_tensor(rate)
+        return rate(self.updates()) if callable(rate) else tf.convert_to_tensor(rate)
 
     def get_config(self) -> dict:
         return {"template": self.template, "updates": self.updates}
@@ -49,9 +48,10 @@ class ModuleOptimizers(tf.Module):
 
     def __init__(self, optimizer: OptimizerLike, updates: Callable[[], tf.Tensor]):
         super().__init__()
-        made = callable(optimizer) and not hasattr(optimizer, "apply_gradients")
-        self._make: Callable[[], Optimizer] | None = optimizer if made else None
-        self.template = optimizer() if made else tf.keras.optimizers.get(optimizer)
+        self._make: Callable[[], Optimizer] | None = None
+        if callable(optimizer) and not hasattr(optimizer, "apply_gradients"):
+            self._make = optimizer
+        self.template = self._make() if self._make else _by_name(optimizer)
         if hasattr(self.template, "inner_optimizer"):
             raise UserError(
                 f"optimizer={type(self.template).__name__}: a loss scale is not supported; give "
@@ -89,10 +89,17 @@ class ModuleOptimizers(tf.Module):
     def learning_rate(self) -> tf.Tensor:
         """Of the coming update, []."""
         rate = _rate_of(self.each[0] if self._make and self.each else self.template)
-        return rate(self._updates()) if isinstance(rate, Schedule) else tf.convert_to_tensor(rate)
+        return rate(self._updates()) if callable(rate) else tf.convert_to_tensor(rate)
 
 
-def copy_of(template: Optimizer, rate: Schedule) -> Optimizer:
+def _by_name(optimizer: str | Optimizer) -> Optimizer:
+    try:
+        return tf.keras.optimizers.get(optimizer)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"optimizer={optimizer}: Keras knows no such optimizer") from error
+
+
+def copy_of(template: Optimizer, rate: SharedRate) -> Optimizer:
     """An optimizer like `template`, whose learning rate is `rate`.
 
     Raises:

@@ -19,9 +19,10 @@ from types import ModuleType
 
 from sideways_tf.errors import UserError
 
+# Of unreadable videos OpenCV's remarks name neither the file nor the reason; we name both.
 QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "OPENCV_LOG_LEVEL": "ERROR",
+    "OPENCV_LOG_LEVEL": "FATAL",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
 }
 

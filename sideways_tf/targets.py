@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from sideways_tf.engines.passes import Loss, loss_type, step_loss
+from sideways_tf.engines.passes import Loss, step_loss
 from sideways_tf.errors import UserError
 
-MEANS = (None, "auto", "sum_over_batch_size")
+MEANS = (None, "auto", "none", "sum_over_batch_size")
 
 
 def frame_loss(loss: Any) -> Loss:
@@ -20,7 +23,10 @@ def frame_loss(loss: Any) -> Loss:
     """
     if loss is None or isinstance(loss, list | tuple | dict):
         raise UserError(f"loss={loss}: give one loss, that of module D's output")
-    found = tf.keras.losses.get(loss)
+    try:
+        found = tf.keras.losses.get(loss)
+    except (ValueError, TypeError):
+        raise UserError(f"loss={loss}: Keras knows no such loss") from None
     reduction = getattr(found, "reduction", None)
     if reduction not in MEANS:
         raise UserError(
@@ -28,19 +34,6 @@ def frame_loss(loss: Any) -> Loss:
             "the reduction out"
         )
     return found
-
-
-def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """The mean over the steps of a clip, [T, B, ...] both, step by step: [].
-
-    A loss may mix the examples of a batch, never those of different steps.
-    """
-    losses = tf.map_fn(
-        lambda pair: step_loss(loss, *pair),
-        (targets, outputs),
-        fn_output_signature=loss_type(outputs.dtype),
-    )
-    return tf.reduce_mean(losses)
 
 
 def per_frame(targets: tf.Tensor, frames: int, output: tf.TensorShape) -> tf.Tensor:
@@ -53,7 +46,7 @@ def per_frame(targets: tf.Tensor, frames: int, output: tf.TensorShape) -> tf.Ten
       output: shape of the network's output, without the batch.
 
     Raises:
-      UserError: where [B, K] may be meant either way.
+      UserError: where [B, K] may be meant either way; or neither.
     """
     by_frame = targets.shape.rank > 1 and targets.shape[1] in (1, frames)
     by_clip = targets.shape[1:].is_compatible_with(output)
@@ -62,7 +55,56 @@ def per_frame(targets: tf.Tensor, frames: int, output: tf.TensorShape) -> tf.Ten
             f"targets of shape {targets.shape} may be one for each of {frames} frames, or {frames} "
             f"numbers for a clip: give [B, {frames}, 1] or [B, 1, {frames}]"
         )
+    if targets.shape.rank - int(by_frame and not by_clip) > output.rank + 1:
+        raise UserError(
+            f"targets of shape {targets.shape} fit neither {frames} frames nor a clip, for outputs "
+            f"of shape {output}: give one for each clip, [B, ...], or frame, [B, {frames}, ...]"
+        )
     if not by_frame or (by_clip and targets.shape.rank > 1 and targets.shape[1] != 1):
         return tf.repeat(targets[tf.newaxis], frames, axis=0)
     turned = tf.transpose(targets, [1, 0, *range(2, len(targets.shape))])
     return turned if targets.shape[1] == frames else tf.repeat(turned, frames, axis=0)
+
+
+def check_loss(loss: Loss, targets: tf.Tensor, outputs: tf.TensorSpec) -> None:
+    """Try the loss on targets [K, B, ...] and outputs [B, ...] without computing a number.
+
+    Raises:
+      UserError: where it does not take them.
+    """
+    one = tf.TensorSpec(targets.shape[1:], targets.dtype)
+    try:
+        function = tf.function(lambda y, out: step_loss(loss, y, out), autograph=False)
+        function.get_concrete_function(one, outputs)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the loss does not take targets {one.dtype.name} {one.shape} with outputs "
+            f"{outputs.dtype.name} {outputs.shape} of a frame: {reason}"
+        ) from error
+
+
+def first_specs(data: Any, targets: Any) -> tuple[list[tf.TensorSpec], Any]:
+    """What the clips and the targets of a batch are, B unknown, as far as it shows; and the data.
+
+    Args:
+      data, targets: x and y as `fit` takes them; an iterator is whole again in what is returned.
+    """
+    if isinstance(data, tf.data.Dataset):
+        parts = tf.keras.utils.unpack_x_y_sample_weight(data.element_spec)[:2]
+        found = [part for part in parts if isinstance(part, tf.TensorSpec) and part.shape.rank]
+        return [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in found], data
+    batch = (data, targets)
+    if isinstance(data, tf.keras.utils.Sequence):
+        batch = tf.keras.utils.unpack_x_y_sample_weight(data[0])
+    elif isinstance(data, Iterator) and not isinstance(data, tf.data.Iterator):
+        first = next(data)
+        batch, data = tf.keras.utils.unpack_x_y_sample_weight(first), itertools.chain([first], data)
+    return [_spec(part) for part in batch[:2] if np.ndim(part)], data
+
+
+def _spec(part: Any) -> tf.TensorSpec:
+    """Keras makes floating-point numbers of its own kind of all that are."""
+    kind = tf.as_dtype(getattr(part, "dtype", None) or np.asarray(part).dtype)
+    kind = tf.as_dtype(tf.keras.backend.floatx()) if kind.is_floating else kind
+    return tf.TensorSpec([None, *np.shape(part)[1:]], kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sideways_tf.bench.job import ENGINE_WORDS, Job
 from sideways_tf.bench.timeline import Event
@@ -58,17 +59,12 @@ def draw(events: Sequence[Event], job: Job, path: Path) -> None:
     axes = figure.add_subplot()
     colours = colormaps["tab10"]
     for e in shown:
-        source = source_frame(e, job)
-        axes.barh(
-            e.module - (0.2 if e.backward else -0.2),
-            (e.end - e.start) * 1e3,
-            left=(e.start - origin) * 1e3,
-            height=0.38,
-            facecolor=colours((source - 1) % 10) if source >= 1 else "none",
-            edgecolor="grey",
-            linewidth=0.4,
-            hatch="//" if e.backward and source >= 1 else None,
-        )
+        source, middle = source_frame(e, job), e.module - (0.2 if e.backward else -0.2)
+        start, width = (e.start - origin) * 1e3, (e.end - e.start) * 1e3
+        face = colours((source - 1) % 10) if source >= 1 else "none"
+        hatch = "//" if e.backward and source >= 1 else None
+        look: Any = {"facecolor": face, "hatch": hatch, "edgecolor": "grey", "linewidth": 0.4}
+        axes.barh(middle, width, left=start, height=0.38, **look)
     axes.set_yticks(range(1, depth + 1), [f"{i} on {d}" for i, d in enumerate(job.placement, 1)])
     axes.set_ylabel("module on device")
     axes.set_xlabel("milliseconds")

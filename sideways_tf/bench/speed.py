@@ -117,19 +117,13 @@ def timed(job: Job, modules: list[dict[str, Any]], results: Results) -> list[dic
         return results.of(dataclasses.replace(job, device_kind="cpu", devices=1))["modules"]
     try:
         rows = json.loads(Path(FLAGS.times).read_text())
-        found = [row["modules"] for row in rows if row["model"] == job.model]
-        kinds = {row["device_kind"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        wanted = (row for row in rows if row["model"] == job.model)
+        return next(row["modules"] for row in wanted if row["device_kind"] != "simulated")
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UserError(
-            f"--times={FLAGS.times} is no table2.json ({error}); give equal, flops, measured or "
-            "the table2.json of a real measurement"
+            f"--times={FLAGS.times} is no table2.json that measured {job.model} on real devices "
+            f"({error!r}); give such a one, or equal, flops or measured"
         ) from error
-    if not found or "simulated" in kinds:
-        raise UserError(
-            f"--times={FLAGS.times} has no measured times of {job.model}: give the table2.json of "
-            "a measurement of it on real devices"
-        )
-    return found[0]
 
 
 class Results:

@@ -17,6 +17,7 @@ __all__ = ["main", "python", "run", "typed"]
 COMMANDS = {
     "train": "sideways_tf.train",
     "evaluate": "sideways_tf.evaluate",
+    "predict": "sideways_tf.cli.predict",
     "prepare": "sideways_tf.cli.prepare",
     "inspect": "sideways_tf.cli.inspect",
     "sweep": "sideways_tf.cli.sweep",
@@ -26,6 +27,7 @@ COMMANDS = {
     "plot errors": "sideways_tf.cli.plot_errors",
     "plot reconstructions": "sideways_tf.cli.plot_reconstructions",
     "bench speed": "sideways_tf.bench.speed",
+    "bench fit": "sideways_tf.bench.fit",
     "bench input": "sideways_tf.bench.input",
     "bench stream": "sideways_tf.bench.stream",
     "worker": "sideways_tf.worker",
@@ -35,12 +37,10 @@ COMMANDS = {
 def main(name: str = "") -> None:
     """Run the command called `name`; without a name, the one that the first words say."""
     arguments = sys.argv[1:]
-    if not name:
-        found = (" ".join(arguments[:n]) for n in (1, 2) if " ".join(arguments[:n]) in COMMANDS)
-        name = next(found, "")
-        arguments = arguments[len(name.split()) :]
-    if name:
-        run(importlib.import_module(COMMANDS[name]).main, [name, *arguments])
+    names = [name] if name else [" ".join(arguments[:n]) for n in (1, 2)]
+    for found in filter(COMMANDS.get, names):
+        rest = arguments if name else arguments[len(found.split()) :]
+        run(importlib.import_module(COMMANDS[found]).main, [found, *rest])
     if arguments[:1] == ["--version"]:
         print(f"sideways_tf {__version__}")
     elif not arguments or arguments[0] in ("--help", "-h"):

@@ -46,7 +46,7 @@ def run(main: Callable[..., int | None], argv: Sequence[str] | None = None) -> N
     except (UserError, flags.Error) as error:
         said, *below = str(error).splitlines() if isinstance(error, UserError) else [str(error)]
         said = " ".join(said.split()).removeprefix("ERROR:: ")
-        print("\n".join([f"error: {as_flags(said, values)}", *below]), file=sys.stderr)
+        print(as_flags("\n".join([f"error: {said}", *below]), values), file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

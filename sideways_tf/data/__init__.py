@@ -1,4 +1,4 @@
-"""Videos on disk -> clips [K, B, H, W, 3] and labels [B]."""
+"""Videos on disk -> clips [B, K, H, W, 3] and labels [B]."""
 
 from sideways_tf.data.clip import Clip
 from sideways_tf.data.dataset import VideoDataset

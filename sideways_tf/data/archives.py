@@ -79,11 +79,11 @@ def _unpack_rest(folder: Path, target: Path) -> None:
     """Makes `target` out of a folder that holds a folder or a rar for each class."""
     whole = target.with_name(f".{target.name}.classes")
     whole.mkdir(exist_ok=True)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()):  # the folder `wave` before its archive `wave.rar`
         made = whole / path.stem
         if path.is_dir() and not made.exists():
             made.symlink_to(path.resolve())
-        elif path.suffix == ".rar" and not made.exists() and not path.with_suffix("").is_dir():
+        elif path.suffix == ".rar" and not made.exists():
             _unpack_folder(path, made)
     whole.rename(target)
 

@@ -1,4 +1,4 @@
-"""Stored examples -> clips [K, B, H, W, 3]: read, sample, decode, crop, flip, batch."""
+"""Stored examples -> clips [B, K, H, W, 3]: read, sample, decode, crop, flip, batch."""
 
 import os
 

@@ -180,7 +180,7 @@ def _find_prepared(
     for size in sizes:
         other = cls.config_for(config.split, size, config.fps)
         builder = cls(data_dir=root, config=other)
-        if builder.is_prepared():
+        if builder.is_prepared() and (size == asked or _smallest_side(builder) >= (asked or 0)):
             if size != asked:
                 tqdm.write(
                     f"{cls.name}: {other.name} of {data_dir} is resized to {asked} pixels while it "
@@ -191,6 +191,11 @@ def _find_prepared(
     return None
 
 
+def _smallest_side(builder: VideoBuilder) -> int:
+    facts = builder.info.metadata
+    return min(facts["min_height"], facts["min_width"])
+
+
 def _other_size(
     cls: type[VideoBuilder], folder: str, config: VideoConfig, prepared: Sequence[str]
 ) -> str:
@@ -198,7 +203,7 @@ def _other_size(
     flags = {"dataset": cls.name, "source_dir": "DIR", "data_dir": folder, "split": config.split}
     flags |= {"resize": config.shorter_side or 0, "fps": config.fps}
     given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
-    command = shlex.join(["python", "tools/prepare_dataset.py", *given])
+    command = shlex.join(["sideways", "prepare", *given])
     return (
         f"data_dir={folder}: {cls.name}/{config.name} is not there (prepared there: "
         f"{', '.join(prepared)}); prepare it from the folder DIR of its source: {command}"

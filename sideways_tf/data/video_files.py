@@ -22,9 +22,6 @@ _LONGEST = 1e9  # seconds
 _LARGEST = 2_000_000_000  # bytes of a video: what an example of TensorFlow can hold
 _USUAL_RATE = 25.0  # frames per second, of a file that says none
 
-# Unreadable videos are reported by name and reason; the decoder's own remarks name neither.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 Timed = Iterator[tuple[float, np.ndarray]]
 """Seconds from the start, and a frame uint8 [H, W, 3] RGB as it is stored."""
 

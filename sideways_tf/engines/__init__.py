@@ -91,17 +91,23 @@ def make_engine(
         raise UserError(
             f"engine={engine} is none of algorithm={algorithm}: give auto, {', '.join(there)}"
         )
+    _check_engine(engine, list(there)[0], modules, stream)
+    kind = STREAMS[algorithm] if stream else there[engine]
+    return kind(modules, loss, masks)
+
+
+def _check_engine(
+    engine: str, by_steps: str, modules: Sequence[SidewaysBlock], stream: bool
+) -> None:
+    """Refuse an engine that the placement or the updates do not allow; `by_steps` does."""
     used = len({module.device for module in modules})
-    if used > 1 and there[engine] in (BatchedBackprop, TimeShiftedSideways):
+    if used > 1 and engine in ("time_shifted", "batched"):
         raise UserError(
             f"engine={engine} runs on one device, the modules take {used}: give one of devices, or "
-            f"engine={list(there)[0]}"
+            f"engine={by_steps}"
         )
-    if not stream:
-        return there[engine](modules, loss, masks)
-    if engine != list(there)[0]:
+    if stream and engine != by_steps:
         raise UserError(
             f"engine={engine} computes many frames at once, between which updates cannot come: "
-            f"leave it out, or give engine={list(there)[0]}, or update_every=0"
+            f"leave it out, or give engine={by_steps}, or update_every=0"
         )
-    return STREAMS[algorithm](modules, loss, masks)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from sideways_tf.engines import schedule
 from sideways_tf.engines.network import Carried, Network, State
-from sideways_tf.engines.passes import forward, memory_after, open_step, zero_gradients
+from sideways_tf.engines.passes import Pass, forward, memory_after, open_step, zero_gradients
 from sideways_tf.engines.scheme import Learnt, Scheme, learn
 
 
@@ -41,12 +41,15 @@ class FrameByFrame(Scheme):
         self, network: Network, state: State, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
     ) -> tuple[State, list[Learnt]]:
         """Eqs. 1 and 2 for frame t."""
-        t, runs, h = state.t + 1, [], x
+        t, h = state.t + 1, x
+        runs: list[Pass] = []
         for module, seed, carried in zip(network.modules, seeds, state.carried, strict=True):
             step = open_step(module, t, seed, carried.memory, network.masks)
             runs.append(forward(module, h, step))
             h = runs[-1].h_out
-        above, learnt, after = y, [], []
+        above = y
+        learnt: list[Learnt] = []
+        after: list[Carried] = []
         for i in range(network.depth, 0, -1):
             found, below = learn(network, i, runs[i - 1], above)
             learnt.insert(0, found)
@@ -122,18 +125,17 @@ class Blocked(Scheme):
     ) -> tuple[Learnt, list[tf.Tensor]]:
         """What module i learns at step t, and [the gradient of its input]."""
         module, frame = network.modules[i - 1], schedule.frame_taken(t, network.depth)
-        assert module.facts is not None
         has_loss = i == network.depth or module.facts.adds_loss
 
         def run() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
             # The module's memory took this frame in on the way forward: not again.
             step = open_step(module, frame, seed, old.memory, network.masks)
             found, below = learn(network, i, forward(module, h_in, step), above)
-            return [] if found.loss is None else [found.loss], found.pseudo_gradients, below
+            return *found, below
 
         def idle() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
             loss = [tf.zeros([], network.loss_type)] if has_loss else []
             return loss, zero_gradients(module), old.below
 
         loss, weights, below = tf.cond(self.due(network.depth, i, t), run, idle)
-        return Learnt(loss[0] if loss else None, weights), below
+        return Learnt(loss, weights), below

@@ -22,11 +22,11 @@ import tensorflow as tf
 from sideways_tf.engines import schedule
 from sideways_tf.engines.engine import Engine, Episode
 from sideways_tf.engines.passes import (
+    clip_loss,
     dense,
     mean_with_penalty,
     memory_after,
     module_seeds,
-    step_loss,
     weight_penalties,
 )
 from sideways_tf.modules.apart import check_apart_in_time
@@ -68,20 +68,15 @@ class BatchedBackprop(Engine):
             outputs = tf.ensure_shape(
                 tf.reshape(outputs, shape), [seen, clip.shape[1], *outputs.shape[1:]]
             )
-            # The last `seen` targets: the output of frame tau appears at step tau + D - 1. Step by
-            # step, as a loss may mix the examples of a batch.
-            losses = tf.map_fn(
-                lambda pair: step_loss(self.network.loss, *pair),
-                (targets[frames - seen :], outputs),
-                fn_output_signature=self.network.loss_type,
-            )
-            summed = tf.reduce_sum(losses)
+            # The last `seen` targets: the output of frame tau appears at step tau + D - 1.
+            loss = clip_loss(self.network.loss, targets[frames - seen :], outputs)
+            summed = loss * seen
         sums = tape.gradient(summed, weights, unconnected_gradients="zero")
         means = [
             mean_with_penalty(module, dense(total), self.gamma(i, frames))
             for i, (module, total) in enumerate(zip(self.modules, sums, strict=True), 1)
         ]
-        loss = summed / seen + weight_penalties(self.modules, summed.dtype)
+        loss = loss + weight_penalties(self.modules, loss.dtype)
         return Episode(loss, outputs, means), memories
 
     def _forward(

@@ -211,8 +211,8 @@ def mean_loss(network: Network, scanned: Scanned, counts: Sequence[int | tf.Tens
     """The loss over the due steps of each module, and the weights' regularizers, []; 0 if none."""
     terms = [
         total / tf.cast(tf.maximum(count, 1), total.dtype)
-        for total, count in zip(scanned.losses, counts, strict=True)
-        if total is not None
+        for totals, count in zip(scanned.losses, counts, strict=True)
+        for total in totals
     ]
     return tf.add_n(terms) + weight_penalties(network.modules, network.loss_type)
 
@@ -224,7 +224,6 @@ def check_repeatable(modules: Sequence[SidewaysBlock], engine: str) -> None:
       UserError: naming the module that keeps state of its own, or draws by itself.
     """
     for number, module in enumerate(modules, 1):
-        assert module.facts is not None
         norms = folded_statistics(module.layer)
         own = [v.name for v in module.facts.moved if plain(v).ref() not in norms]
         reason = f"assigns state of its own ({own[0]}) as it trains" if own else ""

@@ -144,7 +144,7 @@ class _Drain:
         # The module's memory took this frame in on the way forward: not again.
         step = open_step(module, tau, self.seeds[i], memory, self.network.masks)
         found, below = learn(self.network, i + 1, forward(module, h_in, step), above)
-        losses = [loss + found.loss for loss in losses]
+        losses = [loss + value for loss, value in zip(losses, found.loss, strict=True)]
         return losses, [a + g for a, g in zip(sums, found.pseudo_gradients, strict=True)], below
 
     def _there(self, tau: tf.Tensor) -> tf.Tensor:

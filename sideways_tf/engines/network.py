@@ -82,8 +82,7 @@ class Network:
     @property
     def has_loss(self) -> list[bool]:
         """Of each module, whether it gives a loss: module D, and those that add one themselves."""
-        adds = [module.facts is not None and module.facts.adds_loss for module in self.modules]
-        return [*adds[:-1], True]
+        return [*(module.facts.adds_loss for module in self.modules[:-1]), True]
 
     def build(self, frame: tf.TensorSpec) -> None:
         """Make all variables for a batch of frames, `frame` [B, ...]; again where it is another."""

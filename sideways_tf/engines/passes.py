@@ -57,8 +57,7 @@ def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
         if h_in.dtype.is_floating:
             tape.watch(h_in)
         h_out = module.forward(h_in, step)
-        adds = module.facts is not None and module.facts.adds_loss
-        penalty = module.activity_penalty() if adds else None
+        penalty = module.activity_penalty() if module.facts.adds_loss else None
     return Pass(module, tape, h_in, h_out, memory_after(module, step), penalty)
 
 
@@ -123,7 +122,9 @@ def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     dtype = loss_type(outputs.dtype)
     numbers = tf.cast(targets, dtype) if targets.dtype.is_floating else targets
     try:
-        values = tf.convert_to_tensor(function(numbers, tf.cast(outputs, dtype)))
+        # Keras' cross-entropies look for the logits that a softmax has left at its output, past
+        # which no gradient would reach `outputs`.
+        values = tf.convert_to_tensor(function(numbers, tf.identity(tf.cast(outputs, dtype))))
     except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"the loss takes no targets {targets.dtype.name} {targets.shape} with outputs "
@@ -135,6 +136,15 @@ def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
             "(no reduction), the engines average over examples and frames themselves"
         )
     return tf.cast(tf.reduce_mean(values), dtype)
+
+
+def clip_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """The mean of the losses of T steps, [T, B, ...] both: [].
+
+    Step by step: a loss may mix the examples of a batch, but never those of different steps.
+    """
+    pairs = zip(tf.unstack(targets), tf.unstack(outputs), strict=True)
+    return tf.reduce_mean(tf.stack([step_loss(loss, *pair) for pair in pairs]))
 
 
 def loss_type(outputs: tf.DType) -> tf.DType:

@@ -13,6 +13,7 @@ L = 1 one a step. D = 3, L = 4, K = 8, Sideways ("*": the module is updated afte
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -31,7 +32,7 @@ class Scanned(NamedTuple):
     Attributes:
       state: where the pipe stands after it.
       outputs: [n, B, ...], what module D has emitted; None unless asked for.
-      losses: of each module that has any, the sum over its due steps, []; None else.
+      losses: of each module, [the sum of its losses over its due steps], [] where it has none.
       sums: for each module, for each trainable variable, the sum of its pseudo-gradients over the
         window that is still open: over all steps where there were no updates.
       mean, norm: float32 [D], mean and L2 norm of all numbers of a module's averaged
@@ -41,7 +42,7 @@ class Scanned(NamedTuple):
 
     state: State
     outputs: tf.Tensor | None
-    losses: list[tf.Tensor | None]
+    losses: list[list[tf.Tensor]]
     sums: list[list[tf.Tensor]]
     mean: tf.Tensor | None
     norm: tf.Tensor | None
@@ -73,48 +74,57 @@ def scan(
       ends: whether the clip ends here, and with it the last window.
       keep_outputs: False saves the memory of `outputs`.
     """
-    steps, modules = clip.shape[0], network.modules
+    steps = clip.shape[0]
     windows = _Windows(scheme, network, every, update, state.t + steps if ends else None)
-    out = network.specs[-1][1]
-    shape = [clip.shape[1], *out.shape[1:]]
-    room = tf.TensorArray(out.dtype, steps, element_shape=shape) if keep_outputs else []
-
-    def one_step(n: tf.Tensor, state: State, losses: list, window: Any, outputs: Any) -> tuple:
-        with tf.device(modules[0].device):
-            x = clip[n]
-        with tf.device(modules[-1].device):
-            y = targets[n]
-        state, learnt = scheme.step(network, state, x, y, seeds)
-        losses = [
-            total + found.loss
-            for total, found in zip(losses, _with_loss(network, learnt), strict=True)
-        ]
-        window = windows.take(state.t, window, learnt)
-        if stepped:
-            stepped()
-        outputs = outputs.write(n, state.carried[-1].emitted) if keep_outputs else outputs
-        return n + 1, state, losses, window, outputs
-
-    zeros = [tf.zeros([], network.loss_type) for has in network.has_loss if has]
+    room = _room(network, clip) if keep_outputs else []
+    body = _Body(network, scheme, clip, targets, seeds, windows, stepped)
+    losses = [[tf.zeros([], network.loss_type)] if has else [] for has in network.has_loss]
     _, state, losses, window, outputs = tf.while_loop(
         lambda n, *_: n < steps,
-        one_step,
-        (tf.constant(0), state, zeros, windows.open(), room),
+        body,
+        (tf.constant(0), state, losses, windows.open(), room),
         maximum_iterations=steps,
         parallel_iterations=scheme.steps_at_once,
     )
-    each = iter(losses)
-    return Scanned(
-        state,
-        outputs.stack() if keep_outputs else None,
-        [next(each) if has else None for has in network.has_loss],
-        window.sums,
-        *(tf.stack(column) if every else None for column in window[1:4]),
-    )
+    outputs = outputs.stack() if keep_outputs else None
+    statistics = (tf.stack(column) if every else None for column in window[1:4])
+    return Scanned(state, outputs, losses, window.sums, *statistics)
 
 
-def _with_loss(network: Network, learnt: Sequence[Learnt]) -> list[Learnt]:
-    return [found for found, has in zip(learnt, network.has_loss, strict=True) if has]
+def _room(network: Network, clip: tf.Tensor) -> tf.TensorArray:
+    out = network.specs[-1][1]
+    shape = [clip.shape[1], *out.shape[1:]]
+    return tf.TensorArray(out.dtype, clip.shape[0], element_shape=shape)
+
+
+@dataclass
+class _Body:
+    """One step of the loop; see `scan`."""
+
+    network: Network
+    scheme: Scheme
+    clip: tf.Tensor
+    targets: tf.Tensor
+    seeds: Sequence[tf.Tensor]
+    windows: _Windows
+    stepped: Callable[[], Any] | None
+
+    def __call__(
+        self, n: tf.Tensor, state: State, losses: list, window: _Window, outputs: Any
+    ) -> tuple:
+        modules = self.network.modules
+        with tf.device(modules[0].device):
+            x = self.clip[n]
+        with tf.device(modules[-1].device):
+            y = self.targets[n]
+        state, learnt = self.scheme.step(self.network, state, x, y, self.seeds)
+        losses = tf.nest.map_structure(tf.add, losses, [found.loss for found in learnt])
+        window = self.windows.take(state.t, window, learnt)
+        if self.stepped:
+            self.stepped()
+        if outputs != []:
+            outputs = outputs.write(n, state.carried[-1].emitted)
+        return n + 1, state, losses, window, outputs
 
 
 class _Window(NamedTuple):

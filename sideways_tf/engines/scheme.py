@@ -16,12 +16,12 @@ class Learnt(NamedTuple):
     """What one module has learnt at one computation step, zero where it is not due.
 
     Attributes:
-      loss: [], of module D's output, and what the layer itself adds to the loss; None where the
-        module never has any.
+      loss: [that of module D's output, and what the layer itself adds], [] where the module never
+        has any.
       pseudo_gradients: of each trainable variable: gamma_i^t times that of eq. 3 (in BP, eq. 1).
     """
 
-    loss: tf.Tensor | None
+    loss: list[tf.Tensor]
     pseudo_gradients: list[tf.Tensor]
 
 
@@ -89,4 +89,4 @@ def learn(
 
     with tf.device(module.device):
         loss, weights, below = computed() if due is None else tf.cond(due, computed, idle)
-    return Learnt(loss[0] if loss else None, weights), below
+    return Learnt(loss, weights), below

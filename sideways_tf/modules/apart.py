@@ -58,7 +58,7 @@ def check_apart_in_time(modules: Sequence[SidewaysBlock]) -> None:
             frames = frames or _frames(module)
             run = _trial(module)
             try:
-                if not _keeps_apart(run, *frames, _unit(module)):
+                if not _keeps_apart(run, frames[0], frames[1], _unit(module)):
                     reason = "mixes the examples of a batch"
                 frames = [run(h, tf.ones([2 * EXAMPLES])).out for h in frames]
             except (ValueError, tf.errors.InvalidArgumentError):
@@ -73,7 +73,6 @@ def check_apart_in_time(modules: Sequence[SidewaysBlock]) -> None:
 
 def _reason(module: SidewaysBlock) -> str | None:
     facts = module.facts
-    assert facts is not None
     statistics = folded_statistics(module.layer)
     others = [v for v in facts.moved if v.ref() not in statistics]
     if others:
@@ -94,7 +93,6 @@ def folded_statistics(layer: tf.keras.layers.Layer) -> set:
 
 def _frames(module: SidewaysBlock) -> list[tf.Tensor]:
     """Two inputs of two frames each, which share none: pixels, or small whole numbers."""
-    assert module.facts is not None
     spec = module.facts.h_in
     shape, count = [2 * EXAMPLES, *spec.shape[1:]], 2
     if spec.dtype.is_floating:

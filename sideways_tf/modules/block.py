@@ -28,14 +28,15 @@ class SidewaysBlock(tf.keras.layers.Layer):
       buffers: what rests between calls: `activation`, h_i as last emitted [B, ...], and
         `pseudo_gradient`, what was last emitted downwards, with the shape of the module's input
         (None in module 1, below which nobody listens); `tf.Variable`s, made by `make_buffers`.
-      facts: what tracing it has shown, once it is built.
     """
+
+    _known: Traced | None
 
     def __init__(self, layer: tf.keras.layers.Layer, device: str = "", **kwargs: Any):
         super().__init__(autocast=False, **{"name": f"module_{layer.name}", **kwargs})
         self.layer = layer
         self.device = device
-        self.facts: Traced | None = None
+        self.know(None)
         # A checkpoint keeps it; it is none of the layer's weights.
         self.buffers = tf.train.Checkpoint()
 
@@ -57,7 +58,7 @@ class SidewaysBlock(tf.keras.layers.Layer):
     @property
     def state(self) -> list[tf.Variable]:
         """The variables that the layer itself moves as it trains: moving statistics and others."""
-        return self.facts.moved if self.facts else self.layer.non_trainable_variables
+        return self._known.moved if self._known else self.layer.non_trainable_variables
 
     def memory(self) -> list[tf.Tensor]:
         """The present values of `state`."""
@@ -81,12 +82,22 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
     def inspect(self, number: int, h_in: tf.TensorSpec) -> Traced:
         """Build the module i = `number` on its device, for an input like `h_in`; see `trace`."""
-        self.facts = trace(self, number, h_in)
+        self.know(trace(self, number, h_in))
         return self.facts
+
+    def know(self, facts: Traced | None) -> None:
+        """Keep `facts`, hidden from Keras, which would take the variables for the module's own."""
+        object.__setattr__(self, "_known", facts)
+
+    @property
+    def facts(self) -> Traced:
+        """What tracing the module has shown; there once it is built."""
+        assert self._known is not None
+        return self._known
 
     def make_buffers(self, first: bool) -> None:
         """Make the buffers on the module's device, once; the batch size may change later."""
-        if self.activation is not None or self.facts is None:
+        if self.activation is not None:
             return
         self.buffers.activation = self._buffer(self.facts.h_out, "activation")
         if not first:
@@ -116,8 +127,8 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> SidewaysBlock:
-        layer = tf.keras.saving.deserialize_keras_object(config.pop("layer"))
-        return cls(layer, **config)
+        layer = tf.keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
 
 
 def build_modules(
@@ -161,7 +172,6 @@ def _check_apart(modules: Sequence[SidewaysBlock]) -> None:
 def _check_weights_apart(modules: Sequence[SidewaysBlock]) -> None:
     owners: dict[Any, int] = {}
     for number, module in enumerate(modules, 1):
-        assert module.facts is not None
         for variable in module.facts.used:
             if owners.setdefault(variable.ref(), number) != number:
                 raise UserError(
@@ -173,7 +183,6 @@ def _check_weights_apart(modules: Sequence[SidewaysBlock]) -> None:
 
 def _check_whole_numbers(modules: Sequence[SidewaysBlock]) -> None:
     for number, module in enumerate(modules[:-1], 1):
-        assert module.facts is not None
         learns = any(below.trainable_variables for below in modules[:number])
         if learns and not module.facts.h_out.dtype.is_floating:
             raise UserError(

@@ -23,6 +23,7 @@ RandomGenerator = type(tf.keras.layers.Dropout(0.5)._random_generator)
 
 # (shape, key int32 [2]) -> numbers of that shape.
 Sampler = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Methods = dict[str, Callable[..., tf.Tensor]]
 
 
 def draw(step: Step, sampler: Sampler, shape: Any) -> tf.Tensor:
@@ -31,6 +32,7 @@ def draw(step: Step, sampler: Sampler, shape: Any) -> tf.Tensor:
     Args:
       shape: int32 [n]; [T * B, ...] where frames are folded.
     """
+    assert step.rows is not None
     key, shape = step.next_key(), tf.convert_to_tensor(shape, tf.int32)
     if step.masks == "step" and step.count == 1:
         return sampler(shape, tf.random.experimental.stateless_fold_in(key, step.frames[0]))
@@ -98,7 +100,7 @@ def _seed(step: Step) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(key, step.frames[0]) if by_step else key
 
 
-_METHODS = {
+_METHODS: Methods = {
     "random_normal": _normal,
     "random_uniform": _uniform,
     "truncated_normal": _truncated,
@@ -121,5 +123,6 @@ def _method(name: str) -> Callable[..., tf.Tensor]:
 @contextlib.contextmanager
 def stateless_draws() -> Iterator[None]:
     """Within: Keras layers draw by the open step."""
-    with mock.patch.multiple(RandomGenerator, **{name: _method(name) for name in _METHODS}):
+    methods: Any = {name: _method(name) for name in _METHODS}
+    with mock.patch.multiple(RandomGenerator, **methods):
         yield

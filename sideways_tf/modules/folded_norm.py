@@ -14,9 +14,6 @@ import tensorflow as tf
 
 from sideways_tf.modules.step import Step, current_step, plain
 
-# Below it the fused kernel of Keras' layer takes this one.
-LEAST_FUSED_EPSILON = 1.001e-5
-
 
 def can_fold(layer: tf.keras.layers.Layer) -> bool:
     """Whether `layer` is Keras' batch norm over the last axis, in its plain form."""
@@ -35,8 +32,7 @@ def normalize(norm: tf.keras.layers.Layer, inputs: tf.Tensor, step: Step) -> tf.
     apart.set_shape([step.count, None, *inputs.shape[1:]])
     axes = list(range(1, len(apart.shape) - 1))
     mean, variance = tf.nn.moments(apart, axes, keepdims=True)
-    epsilon = max(norm.epsilon, LEAST_FUSED_EPSILON) if norm.fused else norm.epsilon
-    out = tf.nn.batch_normalization(apart, mean, variance, norm.beta, norm.gamma, epsilon)
+    out = tf.nn.batch_normalization(apart, mean, variance, norm.beta, norm.gamma, norm.epsilon)
     if norm.fused:  # Its kernel takes the unbiased variance into the moving one.
         count = tf.cast(tf.reduce_prod(tf.shape(apart)[1:-1]), variance.dtype)
         variance = variance * count / tf.maximum(count - 1, 1)

@@ -124,6 +124,14 @@ def split(
         can be cut.
     """
     units = find_units(network)
+    check_cut(units, modules)
+    sizes = balance.cut(unit_costs(units, frame or known_frame(network), by, device), modules)
+    ends = list(itertools.accumulate(sizes))
+    return [_joined(units[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+
+
+def check_cut(units: Sequence[tf.keras.layers.Layer], modules: int) -> None:
+    """Raise UserError, which lists the cuts there are, where `units` do not give so many parts."""
     if modules < 1 or modules > len(units):
         names = [unit.name for unit in units[:-1]]
         more = f" and {len(names) - SHOWN_CUTS} more" if len(names) > SHOWN_CUTS else ""
@@ -131,9 +139,6 @@ def split(
             f"modules={modules}: the network can be cut into 1 to {len(units)}; one tensor crosses "
             f"after {', '.join(names[:SHOWN_CUTS]) or 'no layer'}{more}"
         )
-    sizes = balance.cut(unit_costs(units, frame or known_frame(network), by, device), modules)
-    ends = list(itertools.accumulate(sizes))
-    return [_joined(units[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
 def unit_costs(

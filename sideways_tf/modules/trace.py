@@ -98,7 +98,7 @@ def _graph_of(
     module: SidewaysBlock, run: Callable[..., tf.Tensor], h_in: tf.TensorSpec, state: list
 ) -> Any:
     # All of `state` may move, until it is known.
-    module.facts = Traced(h_in, tf.TensorSpec(None, h_in.dtype), state, [], [], False)
+    module.know(Traced(h_in, tf.TensorSpec(None, h_in.dtype), state, [], [], False))
     specs = [tf.TensorSpec(v.shape, v.dtype) for v in state]
     return tf.function(run, autograph=False).get_concrete_function(h_in, specs).graph
 

@@ -98,5 +98,11 @@ def _profile(function: Callable, h_in: tf.TensorSpec) -> Any:
     graph = tf.function(function, autograph=False).get_concrete_function(h_in).graph
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().with_max_depth(1000).build()
-    with contextlib.redirect_stdout(io.StringIO()):  # It prints what it does not know.
-        return tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")  # It warns of its own age, and prints what it does not know.
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
+    finally:
+        logger.setLevel(level)

@@ -71,8 +71,10 @@ def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
         raise UserError(f"{path}: cannot be written; name a .png in a folder that can")
 
 
-def write_animation(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
-    """Write a .gif, .mp4 or .avi of uint8 [H, W, 3] RGB frames, 24 a second.
+def write_animation(
+    path: pathlib.Path, frames: Sequence[np.ndarray], rate: float = _FRAMES_PER_SECOND
+) -> None:
+    """Write a .gif, .mp4 or .avi of uint8 [H, W, 3] RGB frames, `rate` a second.
 
     Raises:
       UserError: if the name ends otherwise.
@@ -82,14 +84,14 @@ def write_animation(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
         from PIL import Image  # matplotlib brings it
 
         images = [Image.fromarray(frame).quantize(64) for frame in frames]
-        milliseconds = round(1000 / _FRAMES_PER_SECOND)
+        milliseconds = round(1000 / rate)
         images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
         return
     if path.suffix not in _VIDEO_CODES:
         raise UserError(f"{path}: animations are .gif, {' or '.join(_VIDEO_CODES)}; name one")
     height, width = (side - side % 2 for side in frames[0].shape[:2])  # coders want even sides
     code = cv2.VideoWriter.fourcc(*_VIDEO_CODES[path.suffix])
-    writer = cv2.VideoWriter(str(path), code, _FRAMES_PER_SECOND, (width, height))
+    writer = cv2.VideoWriter(str(path), code, rate, (width, height))
     if not writer.isOpened():
         raise UserError(f"{path}: cannot be written; name a file in a folder that can, or a .gif")
     for frame in frames:

@@ -24,17 +24,20 @@ def define_flags(values: flags.FlagValues) -> None:
         options.define(values, field.name, field.default, kind=kind, **field.metadata["flag"])
 
 
-def from_flags(values: flags.FlagValues, base: Config | None = None) -> Config:
+def from_flags(
+    values: flags.FlagValues, base: Config | None = None, checked: bool = True
+) -> Config:
     """The configuration that the parsed flags say; those that were not given are of `base`.
 
     Raises:
-      UserError: see `checks.check_flags`.
+      UserError: if `checked`, see `checks.check_flags`.
     """
     config = _read(values, base)
     if config.engine != values["engine"].value and values["engine"].present:
         new = f"--engine={config.engine}"
         print(f"--engine={values['engine'].value} of bp is now called {new}", file=sys.stderr)
-    check_flags(config)
+    if checked:
+        check_flags(config)
     return config
 
 

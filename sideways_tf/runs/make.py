@@ -124,13 +124,13 @@ def optimizer_maker(config: Config, per_epoch: int, model: SidewaysModel):  # ty
     updates = per_epoch * -(-config.frames // config.episode)
 
     def make() -> Optimizer:
-        rates = (
+        rate, decay = (
             Counted(
                 WarmUpThenDrops(initial, updates, config.warmup_epochs, config.drop_epochs), model
             )
             for initial in (config.learning_rate, config.weight_decay)
         )
-        return make_optimizer(config.optimizer, *rates, config.momentum, config.clip_value)
+        return make_optimizer(config.optimizer, rate, decay, config.momentum, config.clip_value)
 
     return make
 

@@ -110,13 +110,16 @@ def test_both_decoders_give_the_same_frames(
     assert np.abs(ours - others).max() <= 3
 
 
-def test_a_codec_that_nobody_knows_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_a_codec_that_nobody_knows_is_named_with_the_remedy(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = make_video(tmp_path / "my video.mp4", "libx264")
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
     command = f"ffmpeg -i '{path}' -c:v libx264 '{tmp_path}/my video-h264.mp4'"
     with pytest.raises(VideoError, match="of codec unknown, cannot be decoded") as error:
         list(VideoFile(path).frames())
     assert str(error.value).endswith(command)
+    assert capfd.readouterr() == ("", "")  # not a word of OpenCV's
 
 
 def test_a_video_too_long_to_store(monkeypatch: pytest.MonkeyPatch) -> None:

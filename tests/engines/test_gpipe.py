@@ -97,6 +97,8 @@ def test_refuses_modules_with_state_of_their_own():
 def test_is_bp_only():
     _, (modules,) = copies(lambda: dense_layers(2), [2, 4], 1)
     assert type(make_engine("bp", modules, squared_error, "gpipe")) is GPipeBackprop
-    with pytest.raises(UserError, match="engine=gpipe is none of algorithm=sideways: .*time_shifted"):
+    with pytest.raises(
+        UserError, match="engine=gpipe is none of algorithm=sideways: .*time_shifted"
+    ):
         make_engine("sideways", modules, squared_error, "gpipe")
     assert type(make_engine("sideways", modules, squared_error, "pipelined")) is PipelinedSideways

@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 import tensorflow as tf
 
-from sideways_tf.engines import FrameByFrameBackprop, GPipeBackprop, PipelinedSideways
-from sideways_tf.plan.times import ModuleTime
 from sideways_tf.bench.simulated import SimulatedLayer, simulated_modules
 from sideways_tf.bench.timeline import Event, Timeline, busy_shares
+from sideways_tf.engines import FrameByFrameBackprop, GPipeBackprop, PipelinedSideways
 from sideways_tf.modules import SidewaysBlock
+from sideways_tf.plan.times import ModuleTime
 from tests.engines.networks import assert_episodes_equal, random_clip, squared_error
 
 L = tf.keras.layers

@@ -216,7 +216,9 @@ def norm_and_dropout():
 
 
 def norm_model(algorithm):
-    return ready(SidewaysModel(norm_and_dropout(), algorithm=algorithm, update_every=1), optimizer())
+    return ready(
+        SidewaysModel(norm_and_dropout(), algorithm=algorithm, update_every=1), optimizer()
+    )
 
 
 @pytest.mark.parametrize("algorithm", REFERENCES)

@@ -58,9 +58,7 @@ def test_a_stream_in_parts_has_the_windows_of_the_whole(algorithm):
     whole.advance(clips_of(frames), clips_of(targets))
     for t in range(0, 24, 8):
         parts.advance(clips_of(frames[t : t + 8]), clips_of(targets[t : t + 8]))
-    right = REFERENCES[algorithm](
-        weights_of(3), frames, targets, RATE, DECAY, CLIP, 4
-    ).run()
+    right = REFERENCES[algorithm](weights_of(3), frames, targets, RATE, DECAY, CLIP, 4).run()
     for i, (left, module) in enumerate(zip(whole.modules, parts.modules, strict=True), 1):
         for a, b, wanted in zip(
             left.layer.weights, module.layer.weights, right.weights[i][24], strict=True

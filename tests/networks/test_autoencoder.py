@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
-from sideways_tf.networks.autoencoder import autoencoder, check_size
 from sideways_tf.modules.block import build_modules
+from sideways_tf.networks.autoencoder import autoencoder, check_size
 
 
 def test_shapes_and_weights_of_the_paper():

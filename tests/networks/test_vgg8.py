@@ -11,8 +11,8 @@ from sideways_tf.engines import (
     TimeShiftedSideways,
 )
 from sideways_tf.modules import SidewaysBlock
-from sideways_tf.networks import vgg8
 from sideways_tf.modules.block import build_modules
+from sideways_tf.networks import vgg8
 from sideways_tf.plan.costs import costs
 from tests.engines.networks import assert_episodes_equal
 

@@ -22,8 +22,9 @@ def _run(tool: str, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _last_line(run: subprocess.CompletedProcess[str]) -> str:
-    return run.stderr.strip().splitlines()[-1]
+def _error(run: subprocess.CompletedProcess[str]) -> str:
+    (line,) = (line for line in run.stderr.splitlines() if line.startswith("error: "))
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +55,18 @@ def test_prepare_reports_and_can_be_read_back(videos: Path, tmp_path: Path) -> N
     assert "cat/broken.avi: the file is empty" in run.stdout
     again = _run("prepare_dataset", *flags)
     assert again.returncode == 2
-    assert "folder/split1_16 is there already" in _last_line(again)
+    assert "folder/split1_16 is there already" in _error(again)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "dataset=: no such data set"),
+        ([], "--dataset=: no such data set"),
         (["--dataset=ucf101"], "--data_dir is not given"),
-        (["--dataset=ucf101", "--data_dir=out"], "dataset=ucf101 needs source_dir=DIR"),
+        (["--dataset=ucf101", "--data_dir=out"], "--dataset=ucf101 needs --source_dir=DIR"),
         (
             ["--dataset=ucf101", "--data_dir=out", "--source_dir=/no/such"],
-            "source_dir=/no/such: no such folder",
+            "--source_dir=/no/such: no such folder",
         ),
         (["--dataset=ucf101", "--data_dir=out", "--workers=-1"], "--workers=-1"),
     ],
@@ -73,7 +74,7 @@ def test_prepare_reports_and_can_be_read_back(videos: Path, tmp_path: Path) -> N
 def test_prepare_refuses_in_one_line(flags: list[str], message: str) -> None:
     run = _run("prepare_dataset", *flags)
     assert run.returncode == 2
-    assert message in _last_line(run)
+    assert message in _error(run)
     assert "Traceback" not in run.stderr
     assert not (ROOT / "out").exists()
 
@@ -97,7 +98,7 @@ def test_inspect_draws_what_training_sees(tmp_path: Path) -> None:
     assert np.ptp(sheet[16:32]) > 50  # a shape on its background
     run = _run("inspect_clips", f"--output={tmp_path}/no/clips.png")
     assert run.returncode == 2
-    assert "--output=" in _last_line(run)
+    assert "--output=" in _error(run)
 
 
 def test_benchmark_measures_every_way(tmp_path: Path) -> None:
@@ -112,4 +113,4 @@ def test_benchmark_measures_every_way(tmp_path: Path) -> None:
     assert 0 <= float(waiting[1]) <= 100
     run = _run("benchmark_input", *flags, "--batches=41")
     assert run.returncode == 2
-    assert "--batches=41: moving_shapes has 320" in _last_line(run)
+    assert "--batches=41: moving_shapes has 320" in _error(run)

@@ -36,7 +36,7 @@ def test_chooses_by_held_out_videos_goes_on_after_a_failure_and_repeats_nothing(
     # Simple-CNN takes no dropout: those runs fail.
     flags = (
         f"--cache_dir={cache}", f"--output_dir={tmp_path}", "--grid=dropout=0.5,0",
-        "--grid=weight_decay=0", "--seeds=2", "--parallel=2", "--max_iterations=3",
+        "--dropout=0.5", "--grid=weight_decay=0", "--seeds=2", "--parallel=2", "--max_iterations=3",
         "--diagnose_every=2",
     )  # fmt: skip
     done = run(*flags)

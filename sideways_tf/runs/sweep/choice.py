@@ -29,15 +29,12 @@ class Candidate(NamedTuple):
     setting: Setting
     runs: list[dict[str, Any]]
 
-    def mean(self, figure: str) -> float:
-        """Mean over the runs of a number of results.json."""
-        return statistics.fmean(run[figure] for run in self.runs)
-
-    def score(self, rule: str) -> tuple[float, ...]:
-        """Larger is better."""
+    def score(self, rule: str) -> list[float]:
+        """Means over the runs; larger is better."""
+        signs = {"test_video_accuracy": 1, "test_loss": -1}
         if rule == "train_loss":
-            return (-self.mean("train_loss"),)
-        return self.mean("test_video_accuracy"), -self.mean("test_loss")
+            signs = {"train_loss": -1}
+        return [s * statistics.fmean(run[key] for run in self.runs) for key, s in signs.items()]
 
 
 def candidates(outcomes: Sequence[Outcome]) -> list[Candidate]:
