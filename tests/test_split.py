@@ -259,9 +259,7 @@ def engines_agree(network, pieces):
     at_once = TimeShiftedSideways(modules, loss)(clip, targets, [0, 1])
     np.testing.assert_allclose(step_by_step.loss, at_once.loss, rtol=1e-12)
     np.testing.assert_allclose(step_by_step.outputs, at_once.outputs, rtol=0, atol=1e-11)
-    for left, right in zip(
-        step_by_step.pseudo_gradients, at_once.pseudo_gradients, strict=True
-    ):
+    for left, right in zip(step_by_step.pseudo_gradients, at_once.pseudo_gradients, strict=True):
         left, right = (np.concatenate([np.ravel(g) for g in each]) for each in (left, right))
         assert np.linalg.norm(right) > 0
         assert np.linalg.norm(left - right) < 1e-11 * np.linalg.norm(right)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, a line of code is quoted whole
 """Break the code one line at a time, and list what no test notices.
 
     python tools/mutate.py [WORD ...]     only the mutations whose file or text has one of the words
@@ -54,7 +55,7 @@ MUTATIONS = [
     ("engines/engine.py", "+ weight_penalties(network.modules, network.loss_type)", "", ANY),
     ("engines/network.py", "if i else []\n                carried.append(Carried(_zeros", "if i > 1 else []\n                carried.append(Carried(_zeros", ENGINES),
     ("engines/network.py", "frame = _read(self.place.frame", "frame = 0 * _read(self.place.frame", STREAM),
-    ("modules/draws.py", "self.draws" if False else "key, shape = step.next_key()", "key, shape = step.seed", NORMS),
+    ("modules/draws.py", "key, shape = step.next_key()", "key, shape = step.seed", NORMS),
     ("modules/draws.py", 'masks == "step" and step.count == 1', 'masks == "step" and step.count == 0', NORMS),
     ("modules/draws.py", 'if step.masks == "episode":', "if True:", NORMS),
     ("modules/step.py", "self.draws += 1", "self.draws += 0", NORMS),
@@ -91,7 +92,9 @@ def mutate(copy: Path, name: str, before: str, after: str, tests: str) -> str:
 
 def main() -> None:
     """Try each mutation; the survivors come last."""
-    chosen = [m for m in MUTATIONS if not sys.argv[1:] or any(w in " ".join(m) for w in sys.argv[1:])]
+    chosen = [
+        m for m in MUTATIONS if not sys.argv[1:] or any(w in " ".join(m) for w in sys.argv[1:])
+    ]
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
