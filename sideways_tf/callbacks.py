@@ -283,13 +283,14 @@ class SaveAndResume(ModuleCallback):
           UserError: if the model is not finite: the checkpoints before are kept.
         """
         assert self._manager is not None
-        if (self._manager.latest_checkpoint or "").endswith(f"-{self.done}"):
+        number = self.done or int(self.model.steps)  # A stream has no batches.
+        if (self._manager.latest_checkpoint or "").endswith(f"-{number}"):
             return
         check_finite(self.model)
         now = time.monotonic()
         self.saved_seconds.assign_add(now - self._started)
         self._started = now
-        self._manager.save(checkpoint_number=self.done)
+        self._manager.save(checkpoint_number=number)
 
 
 class StopOnSignal(ModuleCallback):

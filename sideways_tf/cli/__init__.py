@@ -30,6 +30,7 @@ COMMANDS = {
     "bench fit": "sideways_tf.bench.fit",
     "bench input": "sideways_tf.bench.input",
     "bench stream": "sideways_tf.bench.stream",
+    "stream": "sideways_tf.cli.stream",
     "worker": "sideways_tf.worker",
 }
 
