@@ -25,7 +25,7 @@ _HOMES = {
     "open_dataset": "sideways_tf.data",
     "split": "sideways_tf.modules",
 }
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_HOMES]
 
 
 start.settle()

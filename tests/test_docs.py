@@ -23,9 +23,7 @@ def test_the_examples_run(capsys):
 
 def test_every_public_name_is_there_and_documented():
     names = {
-        name
-        for line in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
-        for name in line.split(", ")
+        name for line in re.findall(r"^## (.*)$", PAGE, re.MULTILINE) for name in line.split(", ")
     }
     assert names == set(sw.__all__)
     for name in names:

@@ -53,7 +53,8 @@ def main() -> None:
     for row in rows:
         print(
             f"{row['engine']:<13} fit {row['fit']:.3f} s  bare {row['bare']:.3f} s  "
-            f"ratio {row['ratio']:.3f}, of core seconds {row['core_ratio']:.3f}  time-major {1000 * row['turn']:.1f} ms"
+            f"ratio {row['ratio']:.3f}, of core seconds {row['core_ratio']:.3f}  "
+            f"time-major {1000 * row['turn']:.1f} ms"
         )
 
 

@@ -113,7 +113,8 @@ def _crops(path: str, config: Config) -> Iterator[np.ndarray]:
                 f"{path}: its frames are {frame.shape[1]}x{frame.shape[0]}, the run takes crops of "
                 f"{config.size}: name a larger video"
             )
-        top, left, height, width = centre_window(*frame.shape[:2], config.size).numpy()
+        height, width = frame.shape[:2]
+        top, left, height, width = centre_window(height, width, config.size).numpy()
         yield frame[top : top + height, left : left + width]
 
 
