@@ -108,13 +108,13 @@ def _crops(path: str, config: Config) -> Iterator[np.ndarray]:
 
     for frame in _frames(path):
         frame = resize_shorter_side(frame, config.shorter_side)
-        if min(frame.shape[:2]) < config.size:
+        rows, columns = frame.shape[:2]
+        if min(rows, columns) < config.size:
             raise UserError(
-                f"{path}: its frames are {frame.shape[1]}x{frame.shape[0]}, the run takes crops of "
+                f"{path}: its frames are {columns}x{rows}, the run takes crops of "
                 f"{config.size}: name a larger video"
             )
-        height, width = frame.shape[:2]
-        top, left, height, width = centre_window(height, width, config.size).numpy()
+        top, left, height, width = centre_window(rows, columns, config.size).numpy()
         yield frame[top : top + height, left : left + width]
 
 

@@ -78,7 +78,8 @@ def _uniform(
 
 def _dropout(step: Step, inputs: tf.Tensor, rate: float, noise_shape: Any = None) -> tf.Tensor:
     def uniform(shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return _uniform(step, shape, dtype=dtype)
+        # The masks of float32, also where half precision would round the rate.
+        return _uniform(step, shape, dtype=dtype if dtype == tf.float64 else tf.float32)
 
     out = tf.nn.experimental.general_dropout(
         inputs, rate, noise_shape=noise_shape, uniform_sampler=uniform

@@ -261,6 +261,17 @@ def test_dropout_draws_one_mask_for_an_example_or_one_for_each_of_its_frames(
     assert 0.35 < outputs.mean() / 2 < 0.65
 
 
+@pytest.mark.parametrize("engine", [*SIDEWAYS, *BP, GPipeBackprop])
+def test_every_module_draws_its_own_masks(engine):
+    """Two modules of rate 1/2 keep a quarter of all numbers; with one mask for both, half."""
+    modules = [SidewaysBlock(tf.keras.layers.Dropout(0.5, dtype="float64")) for _ in range(2)]
+    clip = tf.ones([3, 2, 400], tf.float64)
+    outputs = engine(modules, squared_error)(clip, clip, [0, 0]).outputs.numpy()
+    assert set(np.unique(outputs)) == {0.0, 4.0}
+    # 800 draws: the share kept has a standard deviation of 1.5 %.
+    assert outputs.mean() / 4 == pytest.approx(0.25, abs=0.06)
+
+
 DEVICES = {
     "one": [0, 0, 0, 0],
     "two": [0, 0, 1, 1],

@@ -89,3 +89,16 @@ def test_accuracy_and_loss_of_the_frames_that_reach_the_last_module():
     shown = model.train_on_batch(tf.ones([1, 5, 2]), LABELS, return_dict=True)
     assert shown["loss"] == pytest.approx(np.log(2))
     assert shown["accuracy"] == 0.0  # of two equal logits the first
+
+
+@pytest.mark.parametrize("engine", ["pipelined", "time_shifted"])
+def test_masks_are_new_at_every_iteration(engine):
+    """With weights that stand still, a clip's loss differs by its masks alone."""
+    layers = [tf.keras.Sequential([L.Dense(16), L.Dropout(0.5)]), L.Dense(2)]
+    model = SidewaysModel(layers, engine=engine, devices="CPU:0", seed=1)
+    model.compile(tf.keras.optimizers.legacy.SGD(0.0), "mse")
+    losses = []
+    for _ in range(3):
+        model.reset_metrics()
+        losses.append(float(model.train_on_batch(tf.ones([1, 5, 2]), tf.ones([1, 5, 2]))))
+    assert len(set(losses)) == 3
