@@ -14,17 +14,19 @@ from sideways_tf.engines.inference import infer
 from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
+from sideways_tf.fitting import Fitting
 from sideways_tf.modules import SidewaysBlock, build_modules, split
 from sideways_tf.modules.split import check_cut, copy_layer, find_units
 from sideways_tf.modules.step import MASKS
 from sideways_tf.monitor import Monitor
 from sideways_tf.optimizers import ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
+from sideways_tf.saving import Saving
 from sideways_tf.start import check_keras2
 
 
 @tf.keras.utils.register_keras_serializable("sideways_tf")
-class SidewaysModel(tf.keras.Model):
+class SidewaysModel(Saving, Fitting):
     """A network as D modules, each on its device, trained by Sideways or by BP.
 
     Use it like any Keras model: `compile`, `fit`, `evaluate`, `predict`, callbacks, `save`. Clips
@@ -85,7 +87,7 @@ class SidewaysModel(tf.keras.Model):
         self.update_every = update_every
         self._check_arguments()
         self.modules: list[SidewaysBlock] = []
-        self._specs: list[tf.TensorSpec] = []
+        self._specs = []
         self.engine: Engine | None = None
         self._engine_for: tuple[bool, Any] | None = None
         self._whole: Engine | None = None
@@ -443,114 +445,6 @@ class SidewaysModel(tf.keras.Model):
         batch = tf.TensorSpec([clips.shape[0], *out.shape[1:]], out.dtype)
         target_lib.check_loss(self._frame_loss, turned, batch)
         return time_major(clips), turned
-
-    # -- data -------------------------------------------------------------------------------------
-
-    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras; all batches of one call have clips of one length."""
-        x = self._looked_at(x, y)
-        if self._specs and hasattr(self, "_frame_loss"):
-            # Callbacks may restore all variables before the first batch: they have to be there.
-            self._build(self._specs[0])
-            self.optimizers.make(self.modules)
-            self._build_metrics()
-        return super().fit(x, y, *args, **kwargs)
-
-    def _build_metrics(self) -> None:
-        """Keras makes their variables in the first step, which is then traced twice."""
-        if not self._has_metrics or self.compiled_metrics.built or len(self._specs) < 2:
-            return
-        clips, given = self._specs
-        out = self.modules[-1].facts.h_out
-        zeros = tf.zeros([1, *given.shape[1:]], given.dtype)
-        (target, *_) = tf.unstack(target_lib.per_frame(zeros, clips.shape[1], out.shape[1:]))
-        self.compiled_metrics.build(tf.zeros([1, *out.shape[1:]], out.dtype), target)
-
-    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras, over all frames of all clips."""
-        return super().evaluate(self._looked_at(x, y), y, *args, **kwargs)
-
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras: clips [N, K, ...] -> outputs of all frames [N, K, ...]."""
-        return super().predict(self._looked_at(x), *args, **kwargs)
-
-    def predict_step(self, data: Any) -> tf.Tensor:
-        """The outputs of a batch of clips."""
-        return self(self._unpacked(data)[0])
-
-    def _looked_at(self, x: Any, y: Any = None) -> Any:
-        """`x`. Keras forgets what shape a `Sequence` has, and that K was known when it changes."""
-        specs, x = target_lib.first_specs(x, y)
-        if specs != self._specs:
-            self._specs = specs
-            self.train_function = self.test_function = self.predict_function = None
-        return x
-
-    def _unpacked(self, data: Any) -> list[Any]:
-        """Clips, targets and weights of a batch, of the shapes that were seen."""
-        given = tf.keras.utils.unpack_x_y_sample_weight(data)
-        parts = [None if part is None else tf.convert_to_tensor(part) for part in given]
-        for i, spec in enumerate(self._specs):
-            part = parts[i]
-            if part is not None and not part.shape[1:].is_fully_defined():
-                parts[i] = tf.ensure_shape(part, spec.shape)
-        return parts
-
-    # -- saving -----------------------------------------------------------------------------------
-
-    def get_config(self) -> dict:
-        arguments = dict(self._engine_arguments)
-        return {
-            "name": self.name,
-            "network": tf.keras.saving.serialize_keras_object(self._given),
-            "modules": self._depth,
-            "update_every": self.update_every,
-            "dropout_mask": arguments.pop("masks"),
-            "seed": int(self.seed),
-            **arguments,
-            **self._device_arguments,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> SidewaysModel:
-        config = dict(config)
-        network = tf.keras.saving.deserialize_keras_object(config.pop("network"), custom_objects)
-        return cls(network, config.pop("modules"), **config)
-
-    def get_build_config(self) -> dict:
-        return {"input_shape": self._build_input_shape.as_list()} if self.built else {}
-
-    def get_compile_config(self) -> dict:
-        serialize = tf.keras.saving.serialize_keras_object
-        return {
-            "optimizer": serialize(self.optimizers.template),
-            **{name: serialize(value) for name, value in self._compiled.items()},
-        }
-
-    def save_own_variables(self, store: Any) -> None:
-        """Keras leaves out what its older optimizers keep."""
-        super().save_own_variables(store)
-        for name, variable in self._of_older_optimizers().items():
-            store[name] = variable.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        super().load_own_variables({name: store[name] for name in store if name.isdecimal()})
-        for name, variable in self._of_older_optimizers().items():
-            if name in store:
-                variable.assign(store[name])
-
-    def _of_older_optimizers(self) -> dict[str, tf.Variable]:
-        return {
-            f"optimizer_{i}_{j}": variable
-            for i, optimizer in enumerate(getattr(self, "module_optimizers", []))
-            if not hasattr(optimizer, "save_own_variables")
-            for j, variable in enumerate(optimizer.variables())
-        }
-
-    def compile_from_config(self, config: dict) -> None:
-        self.compile(**tf.keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizers.make(self.modules)
 
 
 def time_major(clips: tf.Tensor) -> tf.Tensor:

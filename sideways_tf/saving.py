@@ -1,0 +1,74 @@
+"""How a `SidewaysModel` is written to a .keras file and read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from sideways_tf.modules import SidewaysBlock
+from sideways_tf.optimizers import ModuleOptimizers
+
+
+class Saving(tf.keras.Model):
+    """The part of `SidewaysModel` that Keras calls to save and to load."""
+
+    modules: list[SidewaysBlock]
+    optimizers: ModuleOptimizers
+    _compiled: dict[str, Any]
+    _engine_arguments: dict[str, Any]
+    _device_arguments: dict[str, str]
+
+    def get_config(self) -> dict:
+        arguments = dict(self._engine_arguments)
+        return {
+            "name": self.name,
+            "network": tf.keras.saving.serialize_keras_object(self._given),
+            "modules": self._depth,
+            "update_every": self.update_every,
+            "dropout_mask": arguments.pop("masks"),
+            "seed": int(self.seed),
+            **arguments,
+            **self._device_arguments,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Saving:
+        config = dict(config)
+        network = tf.keras.saving.deserialize_keras_object(config.pop("network"), custom_objects)
+        return cls(network, config.pop("modules"), **config)
+
+    def get_build_config(self) -> dict:
+        return {"input_shape": self._build_input_shape.as_list()} if self.built else {}
+
+    def get_compile_config(self) -> dict:
+        serialize = tf.keras.saving.serialize_keras_object
+        return {
+            "optimizer": serialize(self.optimizers.template),
+            **{name: serialize(value) for name, value in self._compiled.items()},
+        }
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keras leaves out what its older optimizers keep."""
+        super().save_own_variables(store)
+        for name, variable in self._of_older_optimizers().items():
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables({name: store[name] for name in store if name.isdecimal()})
+        for name, variable in self._of_older_optimizers().items():
+            if name in store:
+                variable.assign(store[name])
+
+    def _of_older_optimizers(self) -> dict[str, tf.Variable]:
+        return {
+            f"optimizer_{i}_{j}": variable
+            for i, optimizer in enumerate(getattr(self, "module_optimizers", []))
+            if not hasattr(optimizer, "save_own_variables")
+            for j, variable in enumerate(optimizer.variables())
+        }
+
+    def compile_from_config(self, config: dict) -> None:
+        self.compile(**tf.keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizers.make(self.modules)
