@@ -17,7 +17,7 @@ ENGINES, STREAM = "tests/engines/test_engines.py", "tests/engines/test_stream.py
 WINDOWS, ANY = "tests/engines/test_windows.py", "tests/engines/test_any_layer.py"
 UPDATES, NORMS = "tests/engines/test_updates.py", "tests/modules/test_draws_and_norms.py"
 SCHEDULE, DIAGNOSIS = "tests/engines/test_schedule.py", "tests/test_diagnosis.py"
-SAMPLING, REPORT = "tests/data/test_sampling.py", "tests/report"
+SAMPLING, CLIPS = "tests/data/test_sampling.py", "tests/data/test_clip_draws.py"
 
 # (file, what stands there once, what stands there instead, the tests that should notice).
 MUTATIONS = [
@@ -54,7 +54,7 @@ MUTATIONS = [
     ("engines/engine.py", "+ weight_penalties(network.modules, network.loss_type)", "", ANY),
     ("engines/network.py", "if i else []\n                carried.append(Carried(_zeros", "if i > 1 else []\n                carried.append(Carried(_zeros", ENGINES),
     ("engines/network.py", "frame = _read(self.place.frame", "frame = 0 * _read(self.place.frame", STREAM),
-    ("modules/draws.py", "self.draws" if False else "key, shape = step.next_key()", "key, shape = step.seed", NORMS),
+    ("modules/draws.py", "key, shape = step.next_key(),", "key, shape = step.seed,", NORMS),
     ("modules/draws.py", 'masks == "step" and step.count == 1', 'masks == "step" and step.count == 0', NORMS),
     ("modules/draws.py", 'if step.masks == "episode":', "if True:", NORMS),
     ("modules/step.py", "self.draws += 1", "self.draws += 0", NORMS),
@@ -71,6 +71,9 @@ MUTATIONS = [
     ("callbacks.py", "clip[:frames], targets[-frames:]", "clip[:frames], targets[:frames]", "tests/test_diagnosis.py"),
     ("optimizers.py", "return rate(self.updates())", "return rate(step)", STREAM),
     ("data/sampling.py", "* stride", "* 1", SAMPLING),
+    ("data/pipeline.py", "clip.frames * clip.stride", "clip.frames", CLIPS),
+    ("data/pipeline.py", "window, clip.size, resized), flip_seed", "window, clip.size, resized), crop_seed", CLIPS),
+    ("report/accuracy.py", "tf.nn.softmax(scores)", "scores", "tests/report/test_accuracy.py"),
 ]  # fmt: skip
 
 
