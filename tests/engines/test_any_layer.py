@@ -94,7 +94,10 @@ LAYERS = {
     "root": lambda: [sequential(L.Lambda(lambda x: tf.sqrt(tf.abs(x)), **F), dense()), dense()],
     "logarithm": lambda: [L.Lambda(lambda x: tf.math.log(tf.abs(x)), **F), dense(), dense()],
     "no weights first": lambda: [L.Activation("tanh", **F), dense(), dense()],
-    "a layer in two places": lambda: [(d := dense(activation="tanh")) and sequential(d, d), dense()],
+    "a layer in two places": lambda: [
+        (d := dense(activation="tanh")) and sequential(d, d),
+        dense(),
+    ],
 }
 
 

@@ -20,7 +20,12 @@ def small_simple_cnn():
 def small_vgg():
     """Batch norm, pooling, hidden linear modules."""
     classes = tf.keras.layers.Dense(5)
-    return [vgg_block(3, 8, 1, True, 1), hidden_linear(16, 0.5, 2), hidden_linear(16, 0.0, 3), classes]
+    return [
+        vgg_block(3, 8, 1, True, 1),
+        hidden_linear(16, 0.5, 2),
+        hidden_linear(16, 0.0, 3),
+        classes,
+    ]
 
 
 def episode(make, policy, algorithm, engine):

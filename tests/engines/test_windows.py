@@ -10,8 +10,18 @@ from sideways_tf import SidewaysModel
 from sideways_tf.engines import schedule
 from tests.engines.networks import squared_error
 from tests.engines.test_stream import (
-    BATCH, CLIP, DECAY, RATE, REFERENCES, WIDTH, close, dense_model, optimizer, ready,
-    stream_of_frames, weights_of,
+    BATCH,
+    CLIP,
+    DECAY,
+    RATE,
+    REFERENCES,
+    WIDTH,
+    close,
+    dense_model,
+    optimizer,
+    ready,
+    stream_of_frames,
+    weights_of,
 )  # fmt: skip
 
 L = tf.keras.layers
