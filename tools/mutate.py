@@ -1,4 +1,3 @@
-# ruff: noqa: E501, a line of code is quoted whole
 """Break the code one line at a time, and list what no test notices.
 
     python tools/mutate.py [WORD ...]     only the mutations whose file or text has one of the words
@@ -18,7 +17,7 @@ ENGINES, STREAM = "tests/engines/test_engines.py", "tests/engines/test_stream.py
 WINDOWS, ANY = "tests/engines/test_windows.py", "tests/engines/test_any_layer.py"
 UPDATES, NORMS = "tests/engines/test_updates.py", "tests/modules/test_draws_and_norms.py"
 SCHEDULE, DIAGNOSIS = "tests/engines/test_schedule.py", "tests/test_diagnosis.py"
-SAMPLING, REPORT = "tests/data/test_sampling.py", "tests/report"
+SAMPLING, CLIPS = "tests/data/test_sampling.py", "tests/data/test_clip_draws.py"
 
 # (file, what stands there once, what stands there instead, the tests that should notice).
 MUTATIONS = [
@@ -26,7 +25,12 @@ MUTATIONS = [
     ("engines/schedule.py", "max(0, frames - module + 1)", "max(0, frames - module)", SCHEDULE),
     ("engines/schedule.py", "if steps < cycle_length", "if steps <= cycle_length", SCHEDULE),
     ("engines/schedule.py", "return step - (step - 1) %", "return step - step %", STREAM),
-    ("engines/schedule.py", "entered = step - depth + 1", "entered = step - depth", "tests/engines tests/report"),
+    (
+        "engines/schedule.py",
+        "entered = step - depth + 1",
+        "entered = step - depth",
+        "tests/report/test_reconstruction.py",
+    ),
     ("engines/sideways.py", "t = state.t + 1", "t = state.t + 2", ENGINES),
     ("engines/sideways.py", "state.carried[:-1]", "state.carried[1:]", ENGINES),
     ("engines/sideways.py", "tf.where(real, *both)", "both[0]", ENGINES),
@@ -36,43 +40,131 @@ MUTATIONS = [
     ("engines/scan.py", "ends | (following > self.last)", "ends", WINDOWS),
     ("engines/scan.py", "tf.where(now, 0, count)", "count", WINDOWS),
     ("engines/scan.py", "tf.where(now, tf.zeros_like(x), x)", "x", WINDOWS),
-    ("engines/scan.py", "mean_with_penalty(module, total, count)", "mean_with_penalty(module, total, 1)", WINDOWS),
-    ("engines/scan.py", "statistics = module_statistics(mean)", "statistics = module_statistics(total)", UPDATES),
-    ("engines/batched.py", "zeros = tf.zeros_like(h[: 2 * batch])", "zeros = tf.zeros_like(h[: 1 * batch])", ENGINES),
+    (
+        "engines/scan.py",
+        "mean_with_penalty(module, total, count)",
+        "mean_with_penalty(module, total, 1)",
+        WINDOWS,
+    ),
+    (
+        "engines/scan.py",
+        "statistics = module_statistics(mean)",
+        "statistics = module_statistics(total)",
+        UPDATES,
+    ),
+    (
+        "engines/batched.py",
+        "zeros = tf.zeros_like(h[: 2 * batch])",
+        "zeros = tf.zeros_like(h[: 1 * batch])",
+        ENGINES,
+    ),
     ("engines/batched.py", "targets[frames - seen :]", "targets[:seen]", ENGINES),
-    ("engines/batched.py", "return schedule.gamma(module, self.depth, frames)", "return frames", ENGINES),
+    (
+        "engines/batched.py",
+        "return schedule.gamma(module, self.depth, frames)",
+        "return frames",
+        ENGINES,
+    ),
     ("engines/batched.py", "loss = summed / seen", "loss = summed / frames", ENGINES),
     ("engines/gpipe.py", "tau = n - i\n", "tau = n - i - 1\n", "tests/engines/test_gpipe.py"),
-    ("engines/gpipe.py", "tau = self.frames + depth - i - n", "tau = self.frames + depth - i - n - 1", "tests/engines/test_gpipe.py"),
+    (
+        "engines/gpipe.py",
+        "tau = self.frames + depth - i - n",
+        "tau = self.frames + depth - i - n - 1",
+        "tests/engines/test_gpipe.py",
+    ),
     ("engines/backprop.py", "return [steps] * depth", "return [1] * depth", ENGINES),
     ("engines/backprop.py", "return t + schedule.cycle_length(depth)", "return t + 1", WINDOWS),
-    ("engines/backprop.py", "lambda: (old.emitted, old.memory)", "lambda: (tf.zeros_like(old.emitted), old.memory)", STREAM),
-    ("engines/passes.py", "stateless_fold_in(seed, i)", "stateless_fold_in(seed, 0)", NORMS + " " + ENGINES),
+    (
+        "engines/backprop.py",
+        "lambda: (old.emitted, old.memory)",
+        "lambda: (tf.zeros_like(old.emitted), old.memory)",
+        STREAM,
+    ),
+    (
+        "engines/passes.py",
+        "stateless_fold_in(seed, i)",
+        "stateless_fold_in(seed, 0)",
+        NORMS + " " + ENGINES,
+    ),
     ("engines/passes.py", "total / tf.cast(count, total.dtype)", "total", ENGINES),
     ("engines/passes.py", "mean + tf.cast(g, mean.dtype)", "mean", ANY),
-    ("engines/passes.py", "directions = [*targets, run.penalty], [above, tf.ones_like(run.penalty)]", "directions = [run.h_out], [above]", ANY),
+    (
+        "engines/passes.py",
+        "directions = [*targets, run.penalty], [above, tf.ones_like(run.penalty)]",
+        "directions = [run.h_out], [above]",
+        ANY,
+    ),
     ("engines/engine.py", "hash(trained)", "0", ANY),
     ("engines/engine.py", "+ weight_penalties(network.modules, network.loss_type)", "", ANY),
-    ("engines/network.py", "if i else []\n                carried.append(Carried(_zeros", "if i > 1 else []\n                carried.append(Carried(_zeros", ENGINES),
-    ("engines/network.py", "frame = _read(self.place.frame", "frame = 0 * _read(self.place.frame", STREAM),
-    ("modules/draws.py", "key, shape = step.next_key()", "key, shape = step.seed", NORMS),
-    ("modules/draws.py", 'masks == "step" and step.count == 1', 'masks == "step" and step.count == 0', NORMS),
+    (
+        "engines/network.py",
+        "if i else []\n                carried.append(Carried(_zeros",
+        "if i > 1 else []\n                carried.append(Carried(_zeros",
+        ENGINES,
+    ),
+    (
+        "engines/network.py",
+        "frame = _read(self.place.frame",
+        "frame = 0 * _read(self.place.frame",
+        STREAM,
+    ),
+    ("modules/draws.py", "key, shape = step.next_key(),", "key, shape = step.seed,", NORMS),
+    (
+        "modules/draws.py",
+        'masks == "step" and step.count == 1',
+        'masks == "step" and step.count == 0',
+        NORMS,
+    ),
     ("modules/draws.py", 'if step.masks == "episode":', "if True:", NORMS),
     ("modules/step.py", "self.draws += 1", "self.draws += 0", NORMS),
-    ("modules/step.py", 'while graph is not None:', "while False:", ANY),
-    ("modules/folded_norm.py", "(1 - decay) * decay**powers", "(1 - decay) * decay ** (powers + 1)", NORMS),
+    ("modules/step.py", "while graph is not None:", "while False:", ANY),
+    (
+        "modules/folded_norm.py",
+        "(1 - decay) * decay**powers",
+        "(1 - decay) * decay ** (powers + 1)",
+        NORMS,
+    ),
     ("modules/folded_norm.py", "variance * count / tf.maximum(count - 1, 1)", "variance", NORMS),
     ("modules/folded_norm.py", "tf.stack(calls, 1)", "tf.stack(calls, 0)", ANY),
     ("modules/apart.py", "for other in (exchanged, louder)", "for other in (exchanged,)", ANY),
     ("modules/apart.py", "for first in (True, False)", "for first in (False,)", ANY),
     ("modules/trace.py", "state += hidden", "state += []", ANY),
-    ("model.py", "tf.cast(self.iteration, tf.int32)])", "0])", "tests/engines/test_windows.py tests/engines/test_updates.py"),
-    ("model.py", "self.gradient_norm.assign(norm / counts)", "self.gradient_norm.assign(norm)", UPDATES),
-    ("model.py", "return 0 < self.update_every < frames", "return 0 < self.update_every <= frames", WINDOWS),
-    ("callbacks.py", "clip[:frames], targets[-frames:]", "clip[:frames], targets[:frames]", "tests/test_diagnosis.py"),
+    (
+        "model.py",
+        "tf.cast(self.iteration, tf.int32)])",
+        "0])",
+        "tests/engines/test_windows.py tests/engines/test_updates.py",
+    ),
+    (
+        "model.py",
+        "self.gradient_norm.assign(norm / counts)",
+        "self.gradient_norm.assign(norm)",
+        UPDATES,
+    ),
+    (
+        "model.py",
+        "return 0 < self.update_every < frames",
+        "return 0 < self.update_every <= frames",
+        WINDOWS,
+    ),
+    (
+        "callbacks.py",
+        "clip[:frames], targets[-frames:]",
+        "clip[:frames], targets[:frames]",
+        "tests/test_diagnosis.py",
+    ),
     ("optimizers.py", "return rate(self.updates())", "return rate(step)", STREAM),
     ("data/sampling.py", "* stride", "* 1", SAMPLING),
-]  # fmt: skip
+    ("data/pipeline.py", "clip.frames * clip.stride", "clip.frames", CLIPS),
+    (
+        "data/pipeline.py",
+        "window, clip.size, resized), flip_seed",
+        "window, clip.size, resized), crop_seed",
+        CLIPS,
+    ),
+    ("report/accuracy.py", "tf.nn.softmax(scores)", "scores", "tests/report/test_accuracy.py"),
+]
 
 
 def mutate(copy: Path, name: str, before: str, after: str, tests: str) -> str:
