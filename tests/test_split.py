@@ -269,4 +269,5 @@ def engines_agree(network, pieces, run):
         assert np.linalg.norm(right) > 0
         assert np.linalg.norm(left - right) < 1e-11 * np.linalg.norm(right)
     for left, right in zip(after, network.get_weights(), strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
+        # Keras rounds 1 - momentum to float32, the folded update does not.
+        np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-12)
