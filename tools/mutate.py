@@ -50,7 +50,7 @@ MUTATIONS = [
         "engines/scan.py",
         "statistics = module_statistics(mean)",
         "statistics = module_statistics(total)",
-        UPDATES,
+        f"{WINDOWS}::test_two_windows_worked_by_hand",
     ),
     (
         "engines/batched.py",

@@ -51,9 +51,8 @@ class StreamReference:
     h: what module i emits; emitted: the pseudo-gradient of its input; due: gamma_i^t; gradients:
     of its weights; weights: after step t; adams: the optimizers, as they are at the end.
 
-    every: L. A window is L steps, counted from step 1; the clip's end ends the last one. Module i
-    is updated at the last step of a window at which it is due, by the mean over those of the
-    window.
+    every: L. A window is L steps, from step 1 on; the clip's end ends the last one. Module i is
+    updated at the last step of a window at which it is due, by the mean over those of the window.
     """
 
     def __init__(self, weights, frames, targets, rate, decay, clip, every=1):

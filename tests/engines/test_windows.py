@@ -1,4 +1,4 @@
-"""Episodes of 1 < L < K: against the hand-written reference, by hand, and at both ends."""
+"""Episodes of 1 < L < K: against the hand-written reference, by hand, and at L = K."""
 
 import random
 
@@ -105,6 +105,9 @@ def test_two_windows_worked_by_hand():
     found = [float(module.layer.kernel[0, 0]) for module in model.modules]
     assert found == [0.875 - 1.703125, 2.625 - 0.578125]
     assert model.monitor.updates.numpy().tolist() == [2, 2]
+    # The mean over both updates of the averaged pseudo-gradients' norms.
+    norms = [(1.125 + 1.703125) / 2, (0.375 + 0.578125) / 2]
+    assert model.monitor.gradient_norm.numpy().tolist() == norms
 
 
 @pytest.mark.parametrize(("algorithm", "engine"), [("sideways", "pipelined")])
