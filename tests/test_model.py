@@ -259,7 +259,7 @@ def test_what_compile_refuses():
         (r"clips of shape \(None, 4\)", lambda m: fit(m, CLIPS[:, 0], LABELS)),
         ("one number for the whole batch", lambda m: mean_loss(m)),
         ("neither 5 frames nor a clip", lambda m: fit(m, CLIPS, np.zeros([N, 2, CLASSES]))),
-        ("the loss does not take targets", lambda m: fit(m, CLIPS, np.zeros([N, 2]))),
+        ("the loss takes no targets", lambda m: fit(m, CLIPS, np.zeros([N, 2]))),
     ],
 )
 def test_what_fit_refuses_comes_out_in_one_line(words, run):
