@@ -1,6 +1,6 @@
 """Break the code one line at a time, and list what no test notices.
 
-    python tools/mutate.py [WORD ...]     only the mutations whose file or text has one of the words
+    python tests/mutate.py [WORD ...]     only the mutations whose file or text has one of the words
 
 Each mutation is made in a copy of the repository, so that the checkout stays as it is. Tests run
 with -x: a mutation that is caught costs the time of its first failure.
