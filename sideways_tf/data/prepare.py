@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -73,22 +74,26 @@ def open_dataset(
     Raises:
         UserError: the data set cannot be had, with the remedy.
     """
+    config = find_builder(name).config_for(split, resize, fps)
+    options = {
+        "allow_missing_videos": allow_missing_videos, "allow_short_videos": allow_short_videos,
+        "skip_unreadable": skip_unreadable, "strict_data": strict_data,
+    }  # fmt: skip
+    return _open(name, config, data_dir, cache_dir, options)
+
+
+def _open(
+    name: str, config: Any, data_dir: str | None, cache_dir: str, options: dict[str, bool]
+) -> VideoDataset:
     cls = find_builder(name)
-    config = cls.config_for(split, resize, fps)
     with quiet_tfds():
         builder = _find_prepared(cls, data_dir, config)
         if builder is None:
             source_dir = find_source(cls, data_dir, config)
-            fingerprint = _fingerprint(source_dir, cls, allow_missing_videos, allow_short_videos)
-            builder = cls(
-                data_dir=Path(cache_dir).expanduser() / f"{name}-{fingerprint}",
-                config=config,
-                source_dir=source_dir,
-                allow_missing_videos=allow_missing_videos,
-                allow_short_videos=allow_short_videos,
-                skip_unreadable=skip_unreadable,
-                strict_data=strict_data,
-            )
+            allowed = options["allow_missing_videos"], options["allow_short_videos"]
+            fingerprint = _fingerprint(source_dir, cls, *allowed)
+            folder = Path(cache_dir).expanduser() / f"{name}-{fingerprint}"
+            builder = cls(data_dir=folder, config=config, source_dir=source_dir, **options)
             if prepare(builder, "cache_dir"):
                 for line in tell(builder):
                     tqdm.write(line, file=sys.stderr)
@@ -97,8 +102,8 @@ def open_dataset(
         name,
         dict(dataset.failures),
         dataset.num_train + dataset.num_test + len(dataset.failures),
-        skip_unreadable=skip_unreadable,
-        strict_data=strict_data,
+        skip_unreadable=options["skip_unreadable"],
+        strict_data=options["strict_data"],
         report=report_path(builder),
     )
     return dataset
