@@ -20,7 +20,6 @@ import numpy as np
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.caption import caption
-from sideways_tf.report.reconstruction_pictures import write_animation
 from sideways_tf.runs import options
 
 if TYPE_CHECKING:
@@ -131,6 +130,7 @@ def _frames(path: str) -> Iterator[np.ndarray]:
 def write_labelled(path: str, probabilities: np.ndarray, names: list[str]) -> None:
     """--output: each frame that was classified below its most probable class."""
     from sideways_tf.data.video_files import VideoFile, resize_shorter_side
+    from sideways_tf.report.reconstruction_pictures import write_animation
 
     frames = list(_frames(path))
     stride = -(-len(frames) // len(probabilities))
