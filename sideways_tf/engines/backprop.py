@@ -53,9 +53,12 @@ class FrameByFrame(Scheme):
         for i in range(network.depth, 0, -1):
             found, below = learn(network, i, runs[i - 1], above)
             learnt.insert(0, found)
-            after.insert(0, Carried(runs[i - 1].h_out, below, runs[i - 1].memory))
+            # Nothing waits in a pipe: what is not carried on is free as soon as it was used.
+            old = state.carried[i - 1]
+            emitted = h if i == network.depth else old.emitted
+            after.insert(0, Carried(emitted, old.below, runs[i - 1].memory))
             above = below[0] if below else above
-        return State(t, x, after), learnt
+        return State(t, state.frame, after), learnt
 
 
 class Blocked(Scheme):

@@ -32,7 +32,7 @@ class State(NamedTuple):
 
     Attributes:
       t: int32 [], steps made since the last restart.
-      frame: [B, ...], the newest frame that was taken in.
+      frame: [B, ...], the newest frame that a blocked BP has taken in; zeros else.
       carried: of each module; `carried[-1].emitted` is the output shown.
     """
 
@@ -55,8 +55,8 @@ class Network:
 
     Attributes:
       specs: of each module's input and output, once it is built.
-      place: where the pipe rests beside the modules' buffers: `clock`, int32 [], and `frame`, the
-        newest that was taken in; `tf.Variable`s, made by `make_buffers`.
+      place: where the pipe rests beside the modules' buffers: `clock`, int32 [], and `frame`, see
+        `State`; `tf.Variable`s, made by `make_buffers`.
     """
 
     def __init__(self, modules: Sequence[SidewaysBlock], loss: Loss, masks: str = "episode"):

@@ -60,4 +60,4 @@ class Sideways(Scheme):
                 found, below = learn(network, i, run, above[i - 1], due)
             learnt.append(found)
             after.append(Carried(run.h_out, below, kept))
-        return State(t, x, after), learnt
+        return State(t, state.frame, after), learnt
