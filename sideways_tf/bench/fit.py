@@ -89,6 +89,7 @@ def steps_of(engine: str, clips: tf.Tensor, labels: tf.Tensor) -> dict[str, Call
     import tensorflow as tf
 
     from sideways_tf.bench.measure import make_optimizer, training_step
+    from sideways_tf.data.pipeline import untuned
     from sideways_tf.engines import make_engine
     from sideways_tf.model import SidewaysModel, time_major
     from sideways_tf.modules import SidewaysBlock
@@ -103,7 +104,8 @@ def steps_of(engine: str, clips: tf.Tensor, labels: tf.Tensor) -> dict[str, Call
     bare = make_engine("sideways", modules, loss, engine)
     bare.build(tf.TensorSpec([clips.shape[0], *clips.shape[2:]]))
     step = training_step(bare)
-    batches = tf.data.Dataset.from_tensors((clips, labels)).repeat(FLAGS.steps)
+    # As the data of a run; tf.data's tuning thread would hold up the end of each fit.
+    batches = untuned(tf.data.Dataset.from_tensors((clips, labels)).repeat(FLAGS.steps))
     turned, turn = time_major(clips), tf.function(time_major)
     return {
         "fit": lambda: model.fit(batches, verbose=0),
