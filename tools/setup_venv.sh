@@ -138,4 +138,8 @@ lock=$(lock_of "$(stack_for "$version")")
 work "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
   --requirement "$lock" ||
   { cat "$venv-log" >&2; die "$lock did not install; pip's words are above"; }
+# The package itself, as these sources: an image installs what it needs before it has them.
+[ ! -e pyproject.toml ] || work "$venv/bin/python" -m pip install --quiet \
+  --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+  { cat "$venv-log" >&2; die "this package did not install; pip's words are above"; }
 cp "$lock" "$stamp"
