@@ -1,10 +1,20 @@
-"""The learning rate of section 4.3: a linear warm-up, then drops."""
+"""The learning rate of section 4.3: a linear warm-up, then drops; and rates by delay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
+
+# Name -> by what the learning rate of a module is divided whose pseudo-gradients are so many steps
+# late; none is the paper's.
+DELAY_RATES: dict[str, Callable[[int], float]] = {
+    "none": lambda delay: 1.0,
+    "root": lambda delay: math.sqrt(1.0 + delay),
+    "inverse": lambda delay: 1.0 + delay,
+}
 
 
 class WarmUpThenDrops(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -49,3 +59,18 @@ class WarmUpThenDrops(tf.keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict:
         names = ("initial", "iterations_per_epoch", "warmup_epochs", "drop_epochs")
         return {name: getattr(self, name) for name in names}
+
+
+class Divided(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """`rate`, a number, a variable or a schedule, divided by `divisor`."""
+
+    def __init__(self, rate: Any, divisor: float):
+        self.rate, self.divisor = rate, divisor
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The value at iteration `step`, float64 []."""
+        rate = self.rate(step) if callable(self.rate) else self.rate
+        return tf.cast(rate, tf.float64) / self.divisor
+
+    def get_config(self) -> dict:
+        return {"rate": self.rate, "divisor": self.divisor}

@@ -19,7 +19,7 @@ from sideways_tf.modules import SidewaysBlock, build_modules, split
 from sideways_tf.modules.split import check_cut, copy_layer, find_units
 from sideways_tf.modules.step import MASKS
 from sideways_tf.monitor import Monitor
-from sideways_tf.optimizers import ModuleOptimizers, OptimizerLike
+from sideways_tf.optimizers import Lateness, ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
 from sideways_tf.saving import Saving
 from sideways_tf.start import check_keras2
@@ -216,6 +216,8 @@ class SidewaysModel(Saving, Fitting):
         metrics: Any = None,
         loss_weights: Any = None,
         weighted_metrics: Any = None,
+        delay_rates: str = "none",
+        look_ahead: str = "none",
         **kwargs: Any,
     ) -> None:
         """As in Keras; each module gets its own copy of the optimizer, on its device.
@@ -227,18 +229,23 @@ class SidewaysModel(Saving, Fitting):
           loss: a name, a Keras loss or a function (targets [B, ...], outputs [B, ...]) -> [B, ...]
             of one computation step; the mean over examples and frames is taken.
           metrics: of frames: outputs [N, ...] against the targets of the same N frames.
+          delay_rates, look_ahead: see `Lateness`; "none" is the paper's.
 
         Raises:
-          UserError: for `loss_weights` and `weighted_metrics`, which there are no weights for.
+          UserError: for `loss_weights` and `weighted_metrics`, which there are no weights for; for
+            means against lateness that would do nothing.
         """
         for name, value in (("loss_weights", loss_weights), ("weighted_metrics", weighted_metrics)):
             if value is not None:
                 raise UserError(f"{name}={value}: there is one loss, without weights; leave it out")
         self._frame_loss = target_lib.frame_loss(loss)
-        self.optimizers = ModuleOptimizers(optimizer, self.update_count)
+        lateness = Lateness(delay_rates, look_ahead, self.update_every)
+        lateness.check(self._engine_arguments["algorithm"])
+        self.optimizers = ModuleOptimizers(optimizer, self.update_count, lateness)
         self.module_optimizers = self.optimizers.each  # For `save` to find them.
         super().compile(self.optimizers.template, loss=None, metrics=metrics, **kwargs)
-        self.loss, self._compiled = loss, {"loss": loss, "metrics": metrics}
+        means = {"delay_rates": delay_rates, "look_ahead": look_ahead}
+        self.loss, self._compiled = loss, {"loss": loss, "metrics": metrics, **means}
         self._loss_tracker = tf.keras.metrics.Mean("loss")
         self._has_metrics = metrics is not None
         if self.built:

@@ -1,18 +1,79 @@
-"""A copy of the user's optimizer for each module, on its device; they share one learning rate."""
+"""A copy of the user's optimizer for each module, on its device; they share one learning rate.
+
+What may be done about pseudo-gradients that come late stands here, too: `Lateness`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
+from sideways_tf.learning_rate import DELAY_RATES, Divided
 from sideways_tf.modules import SidewaysBlock
 
 # Keras has two kinds, of which the older is none of the newer.
 Optimizer: TypeAlias = Any
 OptimizerLike: TypeAlias = str | Optimizer | Callable[[], Optimizer]
+
+
+LOOK_AHEAD = ("none", "nesterov", "delay")
+
+
+class Lateness(NamedTuple):
+    """What is done about pseudo-gradients that come late; the paper does nothing.
+
+    The pseudo-gradient of module i stems from a loss of a frame that passed it 2(D - i) steps ago.
+
+    Attributes:
+      delay_rates: "none"; "root" or "inverse": the learning rate of module i, divided by
+        sqrt(1 + 2(D - i)) or by 1 + 2(D - i). Decoupled weight decay is not divided.
+      look_ahead: "none"; else after each update the weights stand s times that update farther, and
+        the next one starts from where they would be without. "nesterov": s is the optimizer's own
+        momentum (or beta_1), so that with SGD and momentum it is Nesterov's rule; "delay": s is
+        2(D - i) / L, the updates until the loss of what is computed now comes back.
+      every: L, computation steps from one update to the next; 0: one update a clip.
+    """
+
+    delay_rates: str = "none"
+    look_ahead: str = "none"
+    every: int = 0
+
+    def check(self, algorithm: str) -> None:
+        """Refuse words that are none, and what would do nothing.
+
+        Raises:
+          UserError: naming the argument, its value and the remedy.
+        """
+        for name, value, known in (
+            ("delay_rates", self.delay_rates, tuple(DELAY_RATES)),
+            ("look_ahead", self.look_ahead, LOOK_AHEAD),
+        ):
+            if value not in known:
+                raise UserError(f"{name}={value}: give one of {', '.join(known)}")
+        if algorithm == "bp" and self.delay_rates != "none":
+            raise UserError(
+                f"delay_rates={self.delay_rates}: the gradients of algorithm=bp are not late; "
+                "leave it out"
+            )
+        if self.look_ahead == "delay" and (algorithm == "bp" or not self.every):
+            reason = "the gradients of algorithm=bp are not late"
+            if algorithm != "bp":
+                reason = "with update_every=0 weights stand still until a loss comes back"
+            raise UserError(f"look_ahead=delay: {reason}; leave it out")
+
+    def divisor(self, module: int, depth: int) -> float:
+        """Of the learning rate of module i = `module`."""
+        return DELAY_RATES[self.delay_rates](schedule.delay(module, depth))
+
+    def ahead(self, module: int, depth: int, optimizer: Optimizer) -> float:
+        """s of module i = `module`."""
+        if self.look_ahead == "delay":
+            return schedule.delay(module, depth) / self.every
+        return momentum_of(optimizer) if self.look_ahead == "nesterov" else 0.0
 
 
 class SharedRate(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -40,13 +101,24 @@ class ModuleOptimizers(tf.Module):
     Args:
       optimizer: a name, an optimizer, or a function that makes one.
       updates: int64 [], updates so far; see `SharedRate`.
+      lateness: see there.
 
     Attributes:
       template: the one that callbacks see. It updates nothing, but counts.
       each: those of the modules, once they are made.
+      ahead: for each module, how far each of its weights stands ahead, where they look ahead.
+
+    Raises:
+      UserError: for an optimizer that Keras does not know, one with a loss scale, or without the
+        momentum that `lateness` needs.
     """
 
-    def __init__(self, optimizer: OptimizerLike, updates: Callable[[], tf.Tensor]):
+    def __init__(
+        self,
+        optimizer: OptimizerLike,
+        updates: Callable[[], tf.Tensor],
+        lateness: Lateness = Lateness(),  # noqa: B008, it is frozen
+    ):
         super().__init__()
         self._make: Callable[[], Optimizer] | None = None
         if callable(optimizer) and not hasattr(optimizer, "apply_gradients"):
@@ -57,8 +129,13 @@ class ModuleOptimizers(tf.Module):
                 f"optimizer={type(self.template).__name__}: a loss scale is not supported; give "
                 "the optimizer inside it, and float32 or bfloat16 activations"
             )
-        self._updates = updates
+        self._updates, self._lateness = updates, lateness
+        if lateness.look_ahead == "nesterov":
+            momentum_of(self.template)
         self.each: list[Optimizer] = []
+        self._times: list[float] = []
+        # A checkpoint keeps it; it is none of the model's weights.
+        self._kept = tf.train.Checkpoint(ahead=[])
 
     def make(self, modules: Sequence[SidewaysBlock]) -> None:
         """Make the copies and all their variables now, not while their first update is traced.
@@ -71,18 +148,47 @@ class ModuleOptimizers(tf.Module):
             # Older optimizers make these when they are asked for.
             _ = self.template.iterations, _rate_of(self.template)
             rate = SharedRate(self.template, self._updates)
-            for module in modules:
+            for number, module in enumerate(modules, 1):
                 optimizer = self._make() if self._make else copy_of(self.template, rate)
+                times = self._lateness.ahead(number, len(modules), optimizer)
                 with tf.device(module.device):
+                    divide_rate(optimizer, self._lateness.divisor(number, len(modules)))
                     make_moments(optimizer, module.trainable_variables)
+                    ahead = [
+                        tf.Variable(tf.zeros_like(variable), trainable=False, name="ahead")
+                        for variable in (module.trainable_variables if times else ())
+                    ]
+                self._times.append(times)
+                self._kept.ahead.append(ahead)
                 self.each.append(optimizer)
+
+    @property
+    def ahead(self) -> list[list[tf.Variable]]:
+        """See the class."""
+        return self._kept.ahead
 
     def apply(
         self, i: int, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]
     ) -> None:
         """One update of module i, from 0."""
-        if gradients:
-            self.each[i].apply_gradients(zip(gradients, variables, strict=True))
+        if not gradients:
+            return
+        pairs, ahead = list(zip(gradients, variables, strict=True)), self.ahead[i]
+        if not ahead:
+            self.each[i].apply_gradients(pairs)
+            return
+        if len(ahead) != len(pairs):
+            raise UserError(
+                f"module {i + 1} has {len(pairs)} trained weights, at compile it had {len(ahead)}: "
+                "compile again after a change of `trainable`"
+            )
+        for variable, far in zip(variables, ahead, strict=True):
+            variable.assign_sub(far)
+        before = [tf.identity(variable) for variable in variables]
+        self.each[i].apply_gradients(pairs)
+        for variable, start, far in zip(variables, before, ahead, strict=True):
+            far.assign(self._times[i] * (variable - start))
+            variable.assign_add(far)
 
     def count(self, updates: tf.Tensor) -> None:
         """Let the template show how many updates there were."""
@@ -90,7 +196,8 @@ class ModuleOptimizers(tf.Module):
 
     def learning_rate(self) -> tf.Tensor:
         """Of the coming update, []."""
-        rate = _rate_of(self.each[0] if self._make and self.each else self.template)
+        # Module D's, whose pseudo-gradients are never late.
+        rate = _rate_of(self.each[-1] if self._make and self.each else self.template)
         return rate(self._updates()) if callable(rate) else tf.convert_to_tensor(rate)
 
 
@@ -122,6 +229,38 @@ def make_moments(optimizer: Optimizer, variables: Sequence[tf.Variable]) -> None
         optimizer.build(list(variables))
     else:
         optimizer._create_all_weights(list(variables))
+
+
+def divide_rate(optimizer: Optimizer, divisor: float) -> None:
+    """Divide the learning rate of `optimizer`, whatever it is, by `divisor`."""
+    if divisor == 1.0:
+        return
+    rate = Divided(_rate_of(optimizer), divisor)
+    if hasattr(optimizer, "_set_hyper"):
+        optimizer._set_hyper("learning_rate", rate)
+    else:
+        optimizer._learning_rate = optimizer._build_learning_rate(rate)
+
+
+def momentum_of(optimizer: Optimizer) -> float:
+    """Its coefficient of momentum, Adam's beta_1.
+
+    Raises:
+      UserError: if it has none, or looks ahead by itself.
+    """
+    name = type(optimizer).__name__
+    if getattr(optimizer, "nesterov", False) or "Nadam" in name:
+        raise UserError(
+            f"look_ahead=nesterov: the optimizer {name} does so by itself; leave one of both out"
+        )
+    found = [getattr(optimizer, key, None) for key in ("momentum", "beta_1")]
+    momentum = sum(float(value) for value in found if value is not None)
+    if not momentum:
+        raise UserError(
+            f"look_ahead=nesterov: the optimizer {name} has no momentum to look ahead by; give it "
+            "some, or leave look_ahead out"
+        )
+    return momentum
 
 
 def _rate_of(optimizer: Optimizer) -> Any:

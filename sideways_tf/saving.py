@@ -49,24 +49,27 @@ class Saving(tf.keras.Model):
         }
 
     def save_own_variables(self, store: Any) -> None:
-        """Keras leaves out what its older optimizers keep."""
+        """Keras leaves out what its older optimizers keep, and how far weights look ahead."""
         super().save_own_variables(store)
-        for name, variable in self._of_older_optimizers().items():
+        for name, variable in self._unsaved_by_keras().items():
             store[name] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables({name: store[name] for name in store if name.isdecimal()})
-        for name, variable in self._of_older_optimizers().items():
+        for name, variable in self._unsaved_by_keras().items():
             if name in store:
                 variable.assign(store[name])
 
-    def _of_older_optimizers(self) -> dict[str, tf.Variable]:
-        return {
+    def _unsaved_by_keras(self) -> dict[str, tf.Variable]:
+        kept = {
             f"optimizer_{i}_{j}": variable
             for i, optimizer in enumerate(getattr(self, "module_optimizers", []))
             if not hasattr(optimizer, "save_own_variables")
             for j, variable in enumerate(optimizer.variables())
         }
+        for i, ahead in enumerate(self.optimizers.ahead if hasattr(self, "optimizers") else []):
+            kept.update((f"ahead_{i}_{j}", variable) for j, variable in enumerate(ahead))
+        return kept
 
     def compile_from_config(self, config: dict) -> None:
         self.compile(**tf.keras.saving.deserialize_keras_object(config))

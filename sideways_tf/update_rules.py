@@ -57,6 +57,7 @@ def make_optimizer(
     weight_decay: Schedule,
     momentum: float = 0.9,
     clip_value: float = 0.0,
+    beta_1: float = 0.9,
 ) -> Optimizer:
     """theta -= alpha_t * rule(gradient) + lambda_t * theta.
 
@@ -66,10 +67,11 @@ def make_optimizer(
       weight_decay: lambda_t. It is not multiplied by the learning rate, so that it has to follow
         the same eta_t by itself. A schedule object, too: a number would freeze.
       momentum: of "momentum".
+      beta_1: of "adam", how much of its first moment stays from one update to the next.
       clip_value: gradients are clipped to [-clip_value, clip_value] first; 0: not.
     """
     adam, sgd = RULES
     clip = {"clipvalue": clip_value} if clip_value else {}
     if name == "adam":
-        return adam(weight_decay, learning_rate, **clip)
+        return adam(weight_decay, learning_rate, beta_1=beta_1, **clip)
     return sgd(weight_decay, learning_rate, momentum if name == "momentum" else 0.0, **clip)

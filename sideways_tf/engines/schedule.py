@@ -38,6 +38,14 @@ def loss_frame(module: int, step: int, depth: int) -> int:
     return step - 2 * depth + module + 1
 
 
+def delay(module: int, depth: int) -> int:
+    """Steps from a frame's pass through `module` to the one that meets its loss: 2(D - i).
+
+    With L = 1 the module's weights have moved so often in between.
+    """
+    return 2 * (depth - module)
+
+
 def first_forward_step(module: int) -> int:
     """The first step at which `module` holds a real frame."""
     return module

@@ -38,6 +38,12 @@ def check_flags(c: Config) -> None:
         (within and c.diagnose_every,
          f"--diagnose_every={c.diagnose_every} compares gradients of whole clips, --update_every="
          f"{c.update_every} updates before one ends: leave it out"),
+        (c.look_ahead == "nesterov" and not c.momentum_left,
+         f"--look_ahead=nesterov looks ahead by momentum, of which --optimizer={c.optimizer} has "
+         "none here: give --momentum or --beta_1 above 0, or leave it out"),
+        (c.look_ahead == "delay" and (c.algorithm == "bp" or not within),
+         f"--look_ahead=delay does nothing with --algorithm={c.algorithm} and --update_every="
+         f"{c.update_every}, where no weights move before a loss comes back: leave it out"),
         (c.data_dir and not Path(c.data_dir).expanduser().is_dir(),
          f"--data_dir={c.data_dir} is no folder: name the one with the data"),
     ):  # fmt: skip

@@ -135,6 +135,18 @@ class Config:
     momentum: float = option(
         0.9, "training: of --optimizer=momentum, in [0, 1]", low=0.0, high=1.0,
         only=("optimizer", "momentum"))
+    beta_1: float = option(
+        0.9, "training: of --optimizer=adam, how much of its first moment stays from one update to "
+        "the next, in [0, 0.999]; the paper does not say", low=0.0, high=0.999,
+        only=("optimizer", "adam"))
+    delay_rates: str = option(
+        "none", "training: divide the learning rate of module i by sqrt(1 + 2(D - i)), root, or by "
+        "1 + 2(D - i), inverse, for pseudo-gradients come so many steps late; none: as the paper",
+        choices=("none", "root", "inverse"), only=("algorithm", "sideways"))
+    look_ahead: str = option(
+        "none", "training: let the weights stand ahead of each update by a multiple of it: of the "
+        "momentum (nesterov), or of the updates until the loss comes back (delay); none: as the "
+        "paper", choices=("none", "nesterov", "delay"))
     weight_decay: float = option(
         0.0, "training: decoupled weight decay, times the schedule", low=0.0)
     clip_value: float = option(
@@ -187,6 +199,11 @@ class Config:
     def episode(self) -> int:
         """L, computation steps from one update to the next."""
         return self.update_every or self.frames
+
+    @property
+    def momentum_left(self) -> float:
+        """How much of a step stays from one update to the next."""
+        return {"adam": self.beta_1, "momentum": self.momentum}.get(self.optimizer, 0.0)
 
     def check(self, depth: int) -> None:
         """Refuse what no flag can see alone; `depth` is D.

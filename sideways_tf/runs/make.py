@@ -102,7 +102,10 @@ def make_model(config: Config, dataset: VideoDataset) -> SidewaysModel:
     )
     loss = pixel_error if config.autoencodes else tf.nn.sparse_softmax_cross_entropy_with_logits
     make = optimizer_maker(config, iterations_per_epoch(config, dataset), model)
-    model.compile(make, loss, metrics=None if config.autoencodes else ["accuracy"])
+    model.compile(
+        make, loss, metrics=None if config.autoencodes else ["accuracy"],
+        delay_rates=config.delay_rates, look_ahead=config.look_ahead,
+    )  # fmt: skip
     model.build([config.batch_size, config.frames, config.size, config.size, 3])
     model.optimizers.make(model.modules)
     return model
@@ -130,7 +133,9 @@ def optimizer_maker(config: Config, per_epoch: int, model: SidewaysModel):  # ty
             )
             for initial in (config.learning_rate, config.weight_decay)
         )
-        return make_optimizer(config.optimizer, rate, decay, config.momentum, config.clip_value)
+        return make_optimizer(
+            config.optimizer, rate, decay, config.momentum, config.clip_value, config.beta_1
+        )
 
     return make
 

@@ -14,17 +14,23 @@ EPSILON = 1e-7
 class Adam:
     """Of one module."""
 
-    def __init__(self, rate, decay):
+    def __init__(self, rate, decay, beta_1=BETA_1, ahead=0.0):
         self.rate, self.decay, self.count = rate, decay, 0
+        self.beta_1, self.ahead, self.plain = beta_1, ahead, None
         self.m, self.v = [0.0, 0.0], [0.0, 0.0]
 
     def update(self, weights, gradients):
-        """weights [W, b] after one more update."""
+        """Weights [W, b] after one more update, `ahead` times that update farther on."""
+        before = weights if self.plain is None else self.plain
+        self.plain = self.rule(before, gradients)
+        return [w + self.ahead * (w - b) for w, b in zip(self.plain, before, strict=True)]
+
+    def rule(self, weights, gradients):
         self.count += 1
-        step = self.rate * np.sqrt(1 - BETA_2**self.count) / (1 - BETA_1**self.count)
+        step = self.rate * np.sqrt(1 - BETA_2**self.count) / (1 - self.beta_1**self.count)
         after = []
         for n, (w, g) in enumerate(zip(weights, gradients, strict=True)):
-            self.m[n] = BETA_1 * self.m[n] + (1 - BETA_1) * g
+            self.m[n] = self.beta_1 * self.m[n] + (1 - self.beta_1) * g
             self.v[n] = BETA_2 * self.v[n] + (1 - BETA_2) * g**2
             w = w - self.decay * w
             after.append(w - step * self.m[n] / (np.sqrt(self.v[n]) + EPSILON))
@@ -55,7 +61,10 @@ class StreamReference:
     updated at the last step of a window at which it is due, by the mean over those of the window.
     """
 
-    def __init__(self, weights, frames, targets, rate, decay, clip, every=1):
+    def __init__(
+        self, weights, frames, targets, rate, decay, clip, every=1,
+        beta_1=BETA_1, divisor=lambda delay: 1.0, ahead=lambda delay: 0.0,
+    ):  # fmt: skip
         self.depth, self.steps = len(weights), len(frames)
         self.frames, self.targets, self.clip, self.every = frames, targets, clip, every
         self.updated = {i: {} for i in range(1, self.depth + 1)}
@@ -65,7 +74,10 @@ class StreamReference:
         for i in range(1, self.depth + 1):
             for table in tables:
                 table[i] = {}
-        self.adams = {i: Adam(rate, decay) for i in range(1, self.depth + 1)}
+        delays = {i: 2 * (self.depth - i) for i in range(1, self.depth + 1)}
+        self.adams = {
+            i: Adam(rate / divisor(late), decay, beta_1, ahead(late)) for i, late in delays.items()
+        }
 
     def learn(self, i, t):
         """Module i's weights after step t."""

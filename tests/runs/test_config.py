@@ -29,6 +29,11 @@ def parsed(*arguments):
         (["--engine=time_shifted", "--update_every=5"], "learns before the clip ends"),
         (["--update_every=65"], "more than the --frames=64"),
         (["--update_every=5", "--diagnose_every=1"], "updates before one ends"),
+        (["--beta_1=0.5", "--optimizer=sgd"], "it is for --optimizer=adam"),
+        (["--delay_rates=root", "--algorithm=bp"], "it is for --algorithm=sideways"),
+        (["--look_ahead=nesterov", "--beta_1=0"], "give --momentum or --beta_1 above 0"),
+        (["--look_ahead=delay"], "no weights move before a loss comes back"),
+        (["--look_ahead=delay", "--update_every=1", "--algorithm=bp"], "does nothing with"),
         (["--data_dir=/none"], "--data_dir=/none is no folder"),
         (["--cache_dir=/dev/null/a"], "/dev/null is no folder to write in"),
         (["--workdir=/dev/null"], "/dev/null is no folder to write in"),
@@ -43,6 +48,8 @@ def test_flags_that_do_something_are_taken():
     from_flags(parsed("--model=autoencoder", "--dataset=cater", "--target=source"))
     from_flags(parsed("--optimizer=momentum", "--momentum=0.5", "--model=vgg8", "--dropout=0.5"))
     from_flags(parsed("--engine=time_shifted", "--update_every=64"))
+    from_flags(parsed("--update_every=1", "--beta_1=0", "--delay_rates=root", "--look_ahead=delay"))
+    from_flags(parsed("--algorithm=bp", "--look_ahead=nesterov"))
     # Given, but at its default: a run's own flagfile says so.
     from_flags(parsed(*Config().flag_lines()))
 
