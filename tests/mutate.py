@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES, STREAM = "tests/engines/test_engines.py", "tests/engines/test_stream.py"
 WINDOWS, ANY = "tests/engines/test_windows.py", "tests/engines/test_any_layer.py"
+LATE = "tests/engines/test_lateness.py"
 UPDATES, NORMS = "tests/engines/test_updates.py", "tests/modules/test_draws_and_norms.py"
 SCHEDULE, DIAGNOSIS = "tests/engines/test_schedule.py", "tests/test_diagnosis.py"
 SAMPLING, CLIPS = "tests/data/test_sampling.py", "tests/data/test_clip_draws.py"
@@ -30,6 +31,15 @@ MUTATIONS = [
         "entered = step - depth + 1",
         "entered = step - depth",
         "tests/report/test_reconstruction.py",
+    ),
+    ("engines/schedule.py", "2 * (depth - module)", "2 * (depth - module) + 1", LATE),
+    ("optimizers.py", "variable.assign_sub(far)", "pass", LATE),
+    ("optimizers.py", "self._times[i] * (variable", "2 * (variable", LATE),
+    (
+        "report/paired.py",
+        "T[min(len(found) - 1,",
+        "T[min(len(found),",
+        "tests/report/test_paired.py",
     ),
     ("engines/sideways.py", "t = state.t + 1", "t = state.t + 2", ENGINES),
     ("engines/sideways.py", "state.carried[:-1]", "state.carried[1:]", ENGINES),

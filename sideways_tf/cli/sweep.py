@@ -8,6 +8,8 @@ Every flag of sideways_tf.train may be given; it holds for all runs. Started aga
 flags, the sweep goes on: finished runs are not repeated, half-finished ones continue, failed ones
 are tried again.
 
+An auto-encoder is chosen, and tested, by its error in the place of the accuracy.
+
 The flags in --compare (algorithm) are compared, so each of their values gets a best setting of its
 own; the other axes are chosen, by --rule:
 
@@ -37,6 +39,7 @@ from absl import flags
 from sideways_tf import cli
 from sideways_tf.errors import UserError
 from sideways_tf.report import progress
+from sideways_tf.report.paired import NAME, difference
 from sideways_tf.report.table import Table, spread
 from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
@@ -62,12 +65,28 @@ define("output_dir", "", "sweep: folder of the runs and tables")
 define_flags(FLAGS)
 
 DEFAULT_SHARE = 0.2
-VALIDATION = {
-    "validation accuracy %": "test_video_accuracy",
-    "validation loss": "test_loss",
-    "training loss": "train_loss",
-}
-TEST = {"test accuracy %": "test_video_accuracy", "training loss": "train_loss"}
+# Heading -> number of results.json; of auto-encoders the second of both.
+VALIDATION = (
+    {
+        "validation accuracy %": "test_video_accuracy",
+        "validation loss": "test_loss",
+        "training loss": "train_loss",
+    },
+    {
+        "validation error": "test_error",
+        "against its source frame": "test_source_error",
+        "training loss": "train_loss",
+    },
+)
+TEST = (
+    {"test accuracy %": "test_video_accuracy", "training loss": "train_loss"},
+    {"test error": "test_error", "against its source frame": "test_source_error"},
+)
+# Number of results.json -> digits behind the point, and what it is multiplied by.
+SHOWN = {
+    "test_video_accuracy": (1, 100), "test_loss": (3, 1), "train_loss": (3, 1),
+    "test_error": (5, 1), "test_source_error": (5, 1),
+}  # fmt: skip
 
 
 def main() -> int:
@@ -79,8 +98,8 @@ def main() -> int:
             raise UserError(f"--compare={name}: no --grid={name}=... has it; name an axis")
     if base.workdir or not FLAGS.output_dir:
         raise UserError("give --output_dir, a folder for all runs, and no --workdir")
-    if base.autoencodes:
-        raise UserError("--model=autoencoder: a sweep compares accuracies; take a classifier")
+    if "model" in axes:
+        raise UserError("--grid=model=...: accuracies and errors do not compare; sweep one model")
     settings = combinations(axes)
     for setting in settings:
         configure(base, setting)  # A wrong value shows before anything runs.
@@ -144,11 +163,15 @@ class Sweep:
         if self.chosen:
             parts.append(f"The best has {choice.RULES[FLAGS.rule].format(share=self.share)}")
         if self.searched:
-            parts += ["## Search", table(self.searched, VALIDATION)]
+            parts += ["## Search", table(self.searched, VALIDATION[self.base.autoencodes])]
         for group, best in self.chosen.items():
             parts.append(f"Best{f' of {group}' if group else ''}: {words(best.setting)}")
         if self.final:
-            parts += ["## All training videos", table(self.final, TEST)]
+            figures = TEST[self.base.autoencodes]
+            parts += ["## All training videos", table(self.final, figures)]
+            chosen = [candidate.setting for candidate in self.chosen.values()]
+            alone = [o for o in self.final if not chosen or o.job.setting in chosen]
+            parts += differences(alone, self.compared, figures)
         failed = [f"- {o.job.workdir.name}: {o.error}" for o in self.outcomes if o.error]
         return "\n\n".join([*parts, *(["## Failed", "\n".join(failed)] if failed else [])])
 
@@ -185,7 +208,32 @@ def table(outcomes: Sequence[Outcome], figures: Mapping[str, str]) -> str:
     for setting, runs in choice.candidates(outcomes):
         row = [*setting.values(), str(len(runs))]
         for key in figures.values():
-            digits, scale = (1, 100) if key.endswith("accuracy") else (3, 1)
-            row.append(spread([run[key] for run in runs], digits, scale))
+            row.append(spread([run[key] for run in runs], *SHOWN[key]))
         rows.append(row)
     return Table("", [*outcomes[0].job.setting, "runs", *figures], rows).markdown()
+
+
+def differences(
+    outcomes: Sequence[Outcome], compared: Sequence[str], figures: Mapping[str, str]
+) -> list[str]:
+    """Sideways - BP by equal seeds, a line for each combination of what else is compared.
+
+    Args:
+      outcomes: of one setting for each combination.
+      figures: as of `table`; the first is taken.
+    """
+    if "algorithm" not in compared:
+        return []
+    heading, key = next(iter(figures.items()))
+    groups: dict[str, dict[str, dict[int, float]]] = {}
+    for job, results, _ in outcomes:
+        if results:
+            group = words({n: job.setting[n] for n in compared if n != "algorithm"})
+            both = groups.setdefault(group, {"bp": {}, "sideways": {}})
+            both[job.setting["algorithm"]][job.config.seed] = results[key]
+    found = {group: difference(both["bp"], both["sideways"]) for group, both in groups.items()}
+    return [
+        f"{NAME}, {heading}{f', {group}' if group else ''}: {apart.words(*SHOWN[key])}"
+        for group, apart in found.items()
+        if apart
+    ]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from sideways_tf.report.dynamics import ALGORITHMS
 from sideways_tf.report.lines import add_legend, combine, draw, finish
+from sideways_tf.report.paired import NAME, paired_words
 from sideways_tf.report.runs import Drawn, Run, classifiers, draw_alike
 from sideways_tf.report.table import Table
 from sideways_tf.report.table1 import accuracy_words
@@ -71,7 +72,10 @@ def figure(drawn: Sequence[Drawn], points: int) -> Figure:
 
 
 def table(drawn: Sequence[Drawn]) -> Table:
-    """Test accuracy of videos by stride: mean and deviation over finished runs, in %."""
+    """Test accuracy of videos by stride: mean and deviation over finished runs, in %.
+
+    And the difference between runs of equal seeds.
+    """
     rates, strides = axes_of(drawn)
     rows = []
     for rate in rates:
@@ -80,5 +84,11 @@ def table(drawn: Sequence[Drawn]) -> Table:
             tested = [[d.run.results for d in runs if d.run.results] for runs in found]
             cells = [[each["test_video_accuracy"] for each in results] for results in tested]
             rows.append([name, f"{rate:g}", *map(accuracy_words, cells)])
+        rows.append([NAME, f"{rate:g}", *(_apart(drawn, rate, stride) for stride in strides)])
     header = ["algorithm", "learning rate", *(f"stride {stride}" for stride in strides)]
     return Table("Test accuracy of videos, in % (Figure 6)", header, rows)
+
+
+def _apart(drawn: Sequence[Drawn], rate: float, stride: int) -> str:
+    bp, sideways = ([d.run for d in same(drawn, a, rate, stride)] for a in ("bp", "sideways"))
+    return paired_words(bp, sideways, "test_video_accuracy", 1, scale=100)

@@ -27,15 +27,17 @@ class Table:
 
     Attributes:
       left_out: a line for each result that is not in the table, and why.
+      below: lines under it.
     """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     left_out: Sequence[str] = ()
+    below: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """The title, then the table with aligned columns."""
+        """The title, the table with aligned columns, and the lines below."""
         lines = [self.header, *self.rows]
         widths = [max(len(line[n]) for line in lines) for n in range(len(self.header))]
         text = [
@@ -43,7 +45,8 @@ class Table:
             for line in lines
         ]
         text.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-        return "\n".join([*([self.title, ""] if self.title else []), *text])
+        under = ["", *self.below] if self.below else []
+        return "\n".join([*([self.title, ""] if self.title else []), *text, *under])
 
     def csv(self) -> str:
         """Header and rows."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
+from sideways_tf.report.paired import NAME, paired_words
 from sideways_tf.report.runs import SEARCHED, Run, alike, is_classifier
 from sideways_tf.report.table import NOT_RUN, Table, spread
 
 TITLE = (
-    "Accuracy of classification in % (Table 1): test videos, mean ± standard deviation over runs"
+    "Accuracy of classification in % (Table 1): test videos, mean ± standard deviation over runs; "
+    "the difference is that of equal seeds"
 )
 # (data set, model, dropout) -> the paper's accuracy with BP and with Sideways, in %.
 PAPER = {
@@ -22,7 +23,7 @@ PAPER = {
     ("ucf101", "vgg8", 0.9): ("56.0", "58.2"),
 }
 HEADER = (
-    "data", "model", "paper: BP", "paper: Sideways", "BP", "Sideways",
+    "data", "model", "paper: BP", "paper: Sideways", "BP", "Sideways", NAME,
     "rate, decay of BP", "of Sideways", "departs from the paper",
 )  # fmt: skip
 Experiment = tuple[str, str, float]
@@ -67,25 +68,32 @@ def row(experiment: Experiment, runs: Sequence[Run], paper: tuple[str, str]) -> 
     dataset, model, dropout = experiment
     name = f"{model} + dropout {dropout:g}" if dropout else model
     cells = [cell([r for r in runs if r.config.algorithm == a]) for a in ("bp", "sideways")]
-    (bp, bp_setting), (sideways, sideways_setting) = cells
+    (bp, bp_setting, bp_runs), (sideways, sideways_setting, sideways_runs) = cells
+    apart = paired_words(bp_runs, sideways_runs, "test_video_accuracy", 1, scale=100)
     words = [f"--{flag}={value}" for flag, value in runs[0].departures.items()] if runs else []
     if words and runs[0].results:
         words.append(f"{runs[0].results['train_videos']} training videos")
     last = [bp_setting, sideways_setting, " ".join(words) or "-"]
-    return [dataset, name, *paper, bp, sideways, *last]
+    return [dataset, name, *paper, bp, sideways, apart, *last]
 
 
-def cell(runs: Sequence[Run]) -> tuple[str, str]:
-    """Accuracy and setting, of the setting with the lowest training loss."""
-    settings: dict[tuple[float, float], list[dict[str, Any]]] = {}
+def cell(runs: Sequence[Run]) -> tuple[str, str, list[Run]]:
+    """Accuracy, setting and runs, of the setting with the lowest training loss."""
+    settings: dict[tuple[float, float], list[Run]] = {}
     for run in runs:
-        settings.setdefault(run.setting, []).append(run.results or {})
+        settings.setdefault(run.setting, []).append(run)
     if not settings:
-        return NOT_RUN, "-"
-    best = min(settings, key=lambda s: statistics.fmean(each["train_loss"] for each in settings[s]))
+        return NOT_RUN, "-", []
+    best = min(settings, key=lambda s: statistics.fmean(numbers(settings[s], "train_loss")))
     note = f" (of {len(settings)})" if len(settings) > 1 else ""
     words = ", ".join(f"{value:g}" for value in best)
-    return accuracy_words([each["test_video_accuracy"] for each in settings[best]]), words + note
+    chosen = settings[best]
+    return accuracy_words(numbers(chosen, "test_video_accuracy")), words + note, chosen
+
+
+def numbers(runs: Sequence[Run], figure: str) -> list[float]:
+    """`figure` of the results of each."""
+    return [(run.results or {})[figure] for run in runs]
 
 
 def accuracy_words(values: Sequence[float]) -> str:

@@ -130,6 +130,8 @@ def test_figure_6_and_its_table(tmp_path):
     assert strides.table(drawn).rows == [
         ["BP", "1e-05", "25.0 (1 run)", "not run"],
         ["Sideways", "1e-05", "75.0 (1 run)", "50.0 (1 run)"],
+        ["Sideways - BP", "1e-05", "+50.0 (1 pair)", "-"],
         ["BP", "0.0001", "not run", "not run"],
         ["Sideways", "0.0001", "100.0 (1 run)", "not run"],
+        ["Sideways - BP", "0.0001", "-", "-"],
     ]

@@ -62,7 +62,7 @@ def test_stride(runs, tmp_path):
     assert done.returncode == 0, done.stderr
     check_pictures(tmp_path, ["figure6"])
     assert len(done.stderr.splitlines()) == 2
-    assert "| Sideways  | 0.0001        | 50.0 (1 run) |" in done.stdout
+    assert "| Sideways      | 0.0001        | 50.0 (1 run)  |" in done.stdout
 
 
 def test_table_1(runs, tmp_path):

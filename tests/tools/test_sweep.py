@@ -112,7 +112,7 @@ BAD = {
     "wrong value": (["--grid=learning_rate=fast"], "learning_rate=fast"),
     "no folder": (["--grid=stride=1,2", "--output_dir="], "--output_dir"),
     "not an axis": (["--grid=stride=1,2", "--compare=frames"], "--compare=frames"),
-    "another task": (["--grid=stride=1,2", "--model=autoencoder"], "--model=autoencoder"),
+    "two tasks": (["--grid=model=simple_cnn,autoencoder"], "errors do not compare"),
     "stray word": (["--grid=stride=1,2", "now"], "'now' is no flag"),
 }
 

@@ -60,6 +60,20 @@ def test_seeds_are_averaged_and_other_settings_kept_apart():
     assert rows[data, "sideways, an update every 64 steps", "640", "0.001", "1"][0] == "0.8000"
 
 
+def test_differences_are_those_of_equal_seeds_on_one_stream():
+    table = table3(
+        [run("bp", 0.5, seed=0), run("bp", 0.7, seed=1), run("bp", 0.9, seed=5)]
+        + [run("sideways", 0.25, seed=s, beta_1=0.5, delay_rates="inverse") for s in (0, 1, 2)]
+        + [run("sideways", 0.1, size=56)]
+    )
+    # -0.25 and -0.45: mean -0.35, deviation 0.1414, t(1) = 12.706.
+    assert table.below == [
+        "- Sideways - BP on moving_objects 48x48, 640 frames: -0.3500 ± 1.2706 (95 %, 2 pairs); "
+        "sideways, beta_1 0.5, inverse delay rates at 0.001, bp at 0.001"
+    ]
+    assert table.markdown().endswith("\n\n" + table.below[0])
+
+
 def test_the_papers_numbers_and_what_was_not_run():
     rows = [list(row) for row in table3([]).rows]
     assert [row[1:6:4] for row in rows[:2]] == [["bp", "0.014"], ["sideways", "0.002"]]

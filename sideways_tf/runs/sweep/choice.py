@@ -1,7 +1,8 @@
 """Which setting of a sweep is best, and the tables that say so.
 
-No rule looks at the test videos: `holdout` takes the highest accuracy on training videos that
-were held out, `train_loss` the lowest loss on those trained on.
+No rule looks at the test videos: `holdout` takes the highest accuracy (the lowest error, of an
+auto-encoder) on training videos that were held out, `train_loss` the lowest loss on the
+others.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from sideways_tf.runs.sweep.grid import Setting, words
 from sideways_tf.runs.sweep.runner import Outcome
 
 RULES = {
-    "holdout": "the highest accuracy on {share:.0%} of the training videos, held out in whole "
-    "recordings and always the same; then the lower loss on them; then the first in the grid. The "
-    "best is trained anew on all training videos, and tested once, at its end.",
+    "holdout": "the highest accuracy (auto-encoder: the lowest error) on {share:.0%} of the "
+    "training videos, held out in whole recordings and always the same; then the lower loss on "
+    "them; then the first in the grid. The best is trained anew on all training videos, and tested "
+    "once, at its end.",
     "train_loss": "the lowest training loss, a running average over about the last epoch; then "
     "the first in the grid. It sees no video that was not trained on, so it does not see "
     "overfitting either.",
@@ -32,6 +34,8 @@ class Candidate(NamedTuple):
     def score(self, rule: str) -> list[float]:
         """Means over the runs; larger is better."""
         signs = {"test_video_accuracy": 1, "test_loss": -1}
+        if "test_error" in self.runs[0]:
+            signs = {"test_error": -1}
         if rule == "train_loss":
             signs = {"train_loss": -1}
         return [s * statistics.fmean(run[key] for run in self.runs) for key, s in signs.items()]
