@@ -25,6 +25,7 @@ COMMANDS = {
     "plot dynamics": "sideways_tf.cli.plot_dynamics",
     "plot stride": "sideways_tf.cli.plot_stride",
     "plot errors": "sideways_tf.cli.plot_errors",
+    "plot delay": "sideways_tf.cli.plot_delay",
     "plot reconstructions": "sideways_tf.cli.plot_reconstructions",
     "bench speed": "sideways_tf.bench.speed",
     "bench fit": "sideways_tf.bench.fit",

@@ -3,7 +3,8 @@
     sideways inspect --dataset=moving_shapes --output=clips.png
     sideways inspect --flagfile=configs/ucf_simplecnn.cfg --data_dir=DATA
 
-Takes the flags of training; each row is a clip, from its first frame to its last.
+Takes the flags of training; each row is a clip, from its first frame to its last. --motion prints
+instead how much the pixels of the training videos change from frame to frame (centre crop).
 """
 
 from __future__ import annotations
@@ -15,21 +16,28 @@ import numpy as np
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.caption import caption
+from sideways_tf.report.motion import motion_table
+from sideways_tf.report.table import Table
 from sideways_tf.runs import options
+from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import define_flags, from_flags
 
 FLAGS, define = options.new_flags()
 define_flags(FLAGS)
 define("output", "clips.png", "file to write, *.png")
 define("epoch", 0, "of which the first batch is shown, from 0", low=0)
+define("motion", False, "print the change of pixels instead of drawing")
 define("columns", 12, "frames shown of a clip, evenly apart", low=1)
 
 
 def main() -> None:
-    """Writes the sheet and says where."""
+    """Writes the sheet and says where; or prints the motion."""
     from sideways_tf.runs import make
 
     chosen = from_flags(FLAGS)
+    if FLAGS.motion:
+        print(_motion(chosen).markdown())
+        return
     folder = os.path.dirname(FLAGS.output) or "."
     if not FLAGS.output.endswith(".png") or not os.path.isdir(folder):
         raise UserError(f"--output={FLAGS.output}: give a *.png in a folder that is there")
@@ -43,6 +51,17 @@ def main() -> None:
     if not cv2.imwrite(FLAGS.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise UserError(f"--output={FLAGS.output}: cannot be written")
     print(f"{FLAGS.output}: {len(names)} clips, frames {', '.join(str(k + 1) for k in shown)}")
+
+
+def _motion(chosen: Config) -> Table:
+    """Of the training videos, at the size and stride of the flags."""
+    from sideways_tf.runs import make
+
+    dataset = make.load_dataset(chosen)
+    videos = dataset.train_videos(make.clip_of(chosen)).as_numpy_iterator()
+    side, stride = chosen.size, chosen.stride
+    title = f"{dataset.name}, {dataset.num_train} training videos, {side}x{side}, stride {stride}"
+    return motion_table(title, (frames for frames, *_ in videos))
 
 
 def contact_sheet(

@@ -75,6 +75,12 @@ def _label(run: Run) -> str:
         parts.append(f"{c.modules} module{'s' if c.modules > 1 else ''}")
     if c.target != "paper":
         parts.append(f"target {c.target}")
+    return ", ".join([*parts, *ways(run)])
+
+
+def ways(run: Run) -> list[str]:
+    """How its updates depart from the paper's, but for the learning rate."""
+    c, parts = run.config, []
     if c.update_every != 1:
         parts.append(f"an update every {c.update_every or c.frames} steps")
     if "beta_1" in run.departures:
@@ -83,7 +89,7 @@ def _label(run: Run) -> str:
         parts.append(f"{c.delay_rates} delay rates")
     if c.look_ahead != "none":
         parts.append(f"look-ahead {c.look_ahead}")
-    return ", ".join(parts)
+    return parts
 
 
 def _row(runs: Sequence[Run]) -> list[str]:

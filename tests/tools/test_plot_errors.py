@@ -1,4 +1,4 @@
-"""The picture of error curves, from made-up results."""
+"""The pictures of error curves, and of errors over the delay, from made-up results."""
 
 import json
 import subprocess
@@ -13,17 +13,18 @@ from sideways_tf.runs.read import AUTOENCODING, FIGURES
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def plot(*flags):
-    command = [sys.executable, "tools/plot_errors.py", *flags]
+def plot(*flags, name="errors"):
+    command = [sys.executable, "-m", "sideways_tf.cli", "plot", name, *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def write_run(folder, algorithm, level):
+def write_run(folder, algorithm, level, **changes):
     points = [
         {"stream_frames": n, "error": level / n, "source_error": level / n / 2, "floor": level / 9}
         for n in (64, 128, 256)
     ]
-    config = Config(model="autoencoder", dataset="moving_objects", algorithm=algorithm, epochs=5)
+    kind = {"model": "autoencoder", "dataset": "moving_objects", "epochs": 5}
+    config = Config(algorithm=algorithm, **kind, **changes)
     figures = dict.fromkeys((*FIGURES, *AUTOENCODING), 1.0)
     results = {"configuration": config.plain(), "test_curve": points, **figures}
     folder.mkdir()
@@ -40,6 +41,25 @@ def test_each_algorithm_has_its_colour(tmp_path):
         assert (abs(picture.astype(int) - colour).max(axis=1) < 8).sum() > 100
 
 
+def test_errors_over_the_delay(tmp_path):
+    for depth in (1, 3, 0):
+        write_run(tmp_path / f"plain{depth}", "sideways", 1.0, modules=depth)
+        way = {"modules": depth, "beta_1": 0.5, "delay_rates": "inverse"}
+        write_run(tmp_path / f"mended{depth}", "sideways", 0.5, **way)
+    write_run(tmp_path / "bp", "bp", 1.0)
+    picture = tmp_path / "delay.svg"
+    done = plot(f"--results_dir={tmp_path}", f"--output={picture}", name="delay")
+    assert done.returncode == 0, done.stderr
+    text = picture.read_text()
+    for words in (
+        "learning rate 0.0001, as the paper",
+        "beta_1 0.5, inverse delay rates",
+        "6 (10)",
+    ):
+        assert f"<!-- {words}" in text or f", {words} -->" in text
+    assert "2 (2)" not in text
+
+
 def test_nothing_to_draw_is_one_line(tmp_path):
     write_run(tmp_path / "bp", "bp", 1.0)
     for flags in (["--dataset=cater"], ["--epochs=7"]):
@@ -47,3 +67,6 @@ def test_nothing_to_draw_is_one_line(tmp_path):
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
         assert "holds no auto-encoding run" in done.stderr
+    done = plot(f"--results_dir={tmp_path}", f"--output={tmp_path / 'a.png'}", name="delay")
+    assert done.returncode == 2
+    assert "no auto-encoding run of Sideways on moving_objects" in done.stderr

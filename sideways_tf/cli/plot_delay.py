@@ -1,0 +1,83 @@
+"""Error of auto-encoding over the delay of pseudo-gradients: runs of several --modules.
+
+    sideways plot delay --results_dir=runs --output=delay.png
+
+A line for each way to update (learning rate, beta_1, rates by delay ...), the mean over seeds; a
+point a run. The pseudo-gradients of module 1 of D are 2(D - 1) computation steps late.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from typing import Any
+
+from sideways_tf.errors import UserError
+from sideways_tf.report.lines import finish
+from sideways_tf.report.runs import Run
+from sideways_tf.report.table3 import ways
+from sideways_tf.runs import options
+from sideways_tf.runs.read import find_runs
+
+FLAGS, define = options.new_flags()
+define("results_dir", "runs", "folder of runs, or one above it")
+define("dataset", "moving_objects", "which runs to draw")
+define("output", "delay.png", "the picture, .png or .svg")
+# The auto-encoder's own D; its file imports TensorFlow.
+OWN_DEPTH = 6
+
+
+def main() -> None:
+    """Draw the runs of the flags."""
+    found, remarks = find_runs([FLAGS.results_dir])
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    lines: dict[str, dict[int, list[Run]]] = {}
+    for run in found:
+        c = run.config
+        if (
+            run.results
+            and c.autoencodes
+            and (c.dataset, c.algorithm) == (FLAGS.dataset, "sideways")
+        ):
+            name = ", ".join(
+                [f"learning rate {c.learning_rate:g}", *(ways(run) or ["as the paper"])]
+            )
+            lines.setdefault(name, {}).setdefault(c.modules or OWN_DEPTH, []).append(run)
+    if not lines:
+        raise UserError(
+            f"--results_dir={FLAGS.results_dir} holds no auto-encoding run of Sideways on "
+            f"{FLAGS.dataset}: train first"
+        )
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    for n, (name, runs) in enumerate(sorted(lines.items())):
+        _draw(axes, runs, name, f"C{n}")
+    depths = sorted({depth for runs in lines.values() for depth in runs})
+    for axis, title in zip(axes, ("against the current frame", "against its source"), strict=True):
+        axis.set(title=f"output shown {title}", xlabel="modules (steps late in module 1)")
+        axis.set_yscale("log")
+        finish(axis)
+        axis.set_xticks([late(d) for d in depths], [f"{d} ({late(d)})" for d in depths])
+        axis.legend(fontsize=8)
+    axes[0].set_ylabel("mean squared error")
+    figure.savefig(FLAGS.output, dpi=110)
+
+
+def late(depth: int) -> int:
+    """By how many computation steps the pseudo-gradients of module 1 are late."""
+    return 2 * (depth - 1)
+
+
+def _draw(axes: Any, runs: dict[int, list[Run]], name: str, colour: str) -> None:
+    depths = sorted(runs)
+    for axis, figure in zip(axes, ("test_error", "test_source_error"), strict=True):
+        found = [[(run.results or {})[figure] for run in runs[depth]] for depth in depths]
+        means = [statistics.fmean(values) for values in found]
+        axis.plot([late(d) for d in depths], means, "-", color=colour, label=name)
+        for depth, values in zip(depths, found, strict=True):
+            axis.plot([late(depth)] * len(values), values, ".", color=colour)
+    floors = [(runs[depth][0].results or {})["test_floor"] for depth in depths]
+    axes[0].plot([late(d) for d in depths], floors, "--", color="grey", linewidth=1)

@@ -1,0 +1,45 @@
+"""tools/trials.py: every run that it names is a valid one, and bad names end in one line."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sideways_tf.runs.checks import check_flags
+from sideways_tf.runs.from_flags import from_lines
+from sideways_tf.runs.sweep.grid import combinations, configure, parse_axes
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = importlib.util.spec_from_file_location("trials", ROOT / "tools" / "trials.py")
+trials = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(trials)
+SWEEPS = {f"{n}-{s}": flags for n, sweeps in trials.TRIALS.items() for s, flags in sweeps.items()}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_run_is_one_that_train_takes(name, tmp_path):
+    (tmp_path / "cater").mkdir()
+    (tmp_path / "ucf101").mkdir()
+    flags = [flag.format(data_dir=tmp_path) for flag in SWEEPS[name]]
+    grid = [flag.removeprefix("--grid=") for flag in flags if flag.startswith("--grid=")]
+    own = ("--grid=", "--seeds=", "--compare=")
+    base = from_lines([flag for flag in flags if not flag.startswith(own)])
+    for setting in combinations(parse_axes(grid)):
+        config = configure(base, setting)
+        check_flags(config)
+        config.check(config.modules or 6 + 2 * (config.model == "vgg8"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [([], "'none' is no trial"), (["far"], "'far' is no trial"), (["real"], "give --data_dir")],
+)
+def test_bad_words_end_in_one_line(words, said):
+    command = [sys.executable, "tools/trials.py", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
