@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,21 +33,29 @@ class ModuleCallback(tf.keras.callbacks.Callback):
 class ModuleCurves(ModuleCallback):
     """TensorBoard curves of the training, by batch: the means since the last point.
 
-    Tags: loss, each metric, learning_rate, steps_per_second (batches), gradient_mean/module_1 ..,
-    gradient_norm/module_1 .. of the averaged (pseudo-)gradients of the last batch; where there is a
-    `Diagnosis`, cosine/module_1 .., norm_ratio/module_1 ..
+    Tags: fit/loss, fit/ and each metric, rate/learning_rate, rate/steps_per_second (batches),
+    gradient_mean/module_1 .., gradient_norm/module_1 .. of the averaged (pseudo-)gradients of the
+    last batch; where there is a `Diagnosis`, gradient_cosine/module_1 .. and
+    gradient_norm_ratio/module_1 ..: TensorBoard sorts by them.
 
     Args:
       folder: of the event files.
       every: batches from one point to the next.
+      told: called with each point, too: "train" or "diagnosis", and its numbers; those of modules
+        are lists.
 
     Raises:
       UserError: in `fit`, at a point where loss or gradients are not finite.
     """
 
-    def __init__(self, folder: str | os.PathLike, every: int = 10):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        every: int = 10,
+        told: Callable[[str, dict[str, Any]], None] | None = None,
+    ):
         super().__init__()
-        self.every = every
+        self.every, self.told = every, told
         self._writer = tf.summary.create_file_writer(str(folder))
         self._last = (0, 0.0)  # Batches and time of the last point.
 
@@ -63,40 +72,54 @@ class ModuleCurves(ModuleCallback):
         done, now = self.done, time.monotonic()
         rate = (done - self._last[0]) / max(now - self._last[1], 1e-9)
         self._last = done, now
-        with self._writer.as_default(done):
-            for name, value in logs.items():
-                tf.summary.scalar(name, value)
-            tf.summary.scalar("learning_rate", self.model.monitor.learning_rate)
-            tf.summary.scalar("steps_per_second", rate)
-            self._by_module("gradient_mean", self.model.monitor.gradient_mean)
-            self._by_module("gradient_norm", self.model.monitor.gradient_norm)
+        monitor = self.model.monitor
+        rates = {"learning_rate": monitor.learning_rate, "steps_per_second": rate}
+        modules = {
+            "gradient_mean": monitor.gradient_mean, "gradient_norm": monitor.gradient_norm
+        }  # fmt: skip
+        self._write(
+            "train",
+            {f"fit/{name}": value for name, value in logs.items()}
+            | {f"rate/{name}": value for name, value in rates.items()},
+            modules,
+        )
         self.model.reset_metrics()
 
     def agreement(self, found: Agreement) -> None:
         """One point of each curve that compares pseudo-gradients with true gradients."""
-        with self._writer.as_default(self.done):
-            self._by_module("cosine", found.cosine)
-            self._by_module("norm_ratio", found.norm_ratio)
+        modules = {"gradient_cosine": found.cosine, "gradient_norm_ratio": found.norm_ratio}
+        self._write("diagnosis", {}, modules)
 
-    @staticmethod
-    def _by_module(name: str, values: tf.Tensor) -> None:
-        for i, value in enumerate(tf.unstack(values), 1):
-            tf.summary.scalar(f"{name}/module_{i}", value)
+    def _write(self, part: str, single: dict[str, Any], modules: dict[str, tf.Tensor]) -> None:
+        numbers = {tag: float(value) for tag, value in single.items()}
+        lists = {name: [float(each) for each in values] for name, values in modules.items()}
+        with self._writer.as_default(self.done):
+            for tag, number in numbers.items():
+                tf.summary.scalar(tag, number)
+            for name, values in lists.items():
+                for i, number in enumerate(values, 1):
+                    tf.summary.scalar(f"{name}/module_{i}", number)
+        if self.told:
+            self.told(part, {tag.partition("/")[2]: n for tag, n in numbers.items()} | lists)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._writer.flush()
+
+
+class NotFinite(UserError):
+    """Loss or pseudo-gradients are NaN or infinite."""
 
 
 def check_finite(model: Any) -> None:
     """Refuse to go on where the last batch's loss or pseudo-gradients are not finite.
 
     Raises:
-      UserError: naming the modules.
+      NotFinite: naming the modules.
     """
     loss, norms = float(model.monitor.loss), model.monitor.gradient_norm.numpy()
     bad = [i for i, norm in enumerate(norms, 1) if not math.isfinite(norm)]
     if bad or not math.isfinite(loss):
-        raise UserError(
+        raise NotFinite(
             f"iteration {int(model.iteration)}: the loss is {loss}, gradients are not finite in "
             f"modules {bad}; what was saved before it is kept; try a lower learning_rate"
         )
@@ -270,6 +293,11 @@ class SaveAndResume(ModuleCallback):
         self._started = time.monotonic()
         return self.done
 
+    @property
+    def seconds(self) -> float:
+        """Of training up to now, over all starts."""
+        return float(self.saved_seconds) + time.monotonic() - self._started
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         count = min(self.done, self.window)
         self.mean_loss.assign_add((self.model.monitor.loss - self.mean_loss) / count)
@@ -290,7 +318,19 @@ class SaveAndResume(ModuleCallback):
         now = time.monotonic()
         self.saved_seconds.assign_add(now - self._started)
         self._started = now
-        self._manager.save(checkpoint_number=number)
+        try:
+            self._manager.save(checkpoint_number=number)
+        except BaseException:
+            self._remove(number)
+            raise
+
+    def _remove(self, number: int) -> None:
+        """What a save that failed has left, of a full disk above all; the others are whole."""
+        for path in self.folder.glob(f"ckpt-{number}[._]*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 class StopOnSignal(ModuleCallback):

@@ -4,22 +4,29 @@
 
 By the mean of the per-frame class probabilities, or the reconstruction error of what a stream
 shows. Takes the configuration from the run's folder; --data_dir and --cache_dir may be given anew.
+Of classes it also writes which is taken for which, confusion.csv and confusion.png, into the run's
+folder or --output_dir.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
 
 FLAGS, define = options.new_flags()
 define("workdir", "", "run: the folder of the run to test")
 define("data_dir", None, "data: where the videos are now")
 define("cache_dir", None, "data: where prepared data sets are kept now")
+define("output_dir", "", "run: folder for confusion.csv and .png; empty: that of the run")
 define("json", False, "run: print the table as JSON, classes by name")
+options.define_screen(FLAGS)
 
 
 def main() -> None:
@@ -39,11 +46,24 @@ def main() -> None:
     make.start_tensorflow(config)
     model, dataset, done = make.open_trained(config, folder)
     report = make_test(config, dataset, model, folder).measure()
+    said = {"iteration": done, **report.as_dict(dataset.class_names)}
+    pictures = [] if config.autoencodes else _confusion(report, dataset.class_names, folder.path)
     if FLAGS.json:
-        print(json.dumps({"iteration": done, **report.as_dict(dataset.class_names)}, indent=2))
+        print(json.dumps(said, indent=2))
         return
-    print(f"{folder.path} at iteration {done}", file=sys.stderr)
-    print(report.table(dataset.class_names))
+    where = "".join(f"\n{path}" for path in pictures)
+    text = f"{folder.path} at iteration {done}\n{report.table(dataset.class_names)}{where}"
+    SCREEN.say("result", text, workdir=str(folder.path), files=list(map(str, pictures)), **said)
+
+
+def _confusion(report: Any, names: Sequence[str], path: Path) -> list[Path]:
+    from sideways_tf.report.confusion import write_confusion
+
+    folder = Path(FLAGS.output_dir).expanduser() if FLAGS.output_dir else path
+    try:
+        return write_confusion(report, names, folder / "confusion")
+    except OSError as error:
+        raise UserError(f"--output_dir={folder}: cannot be written ({error.strerror})") from None
 
 
 if __name__ == "__main__":

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from sideways_tf import __version__, cli
+from sideways_tf.disk import full_disk_in_one_line
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import SCREEN
+from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
-from sideways_tf.runs.folder import RunFolder, open_run
+from sideways_tf.runs.folder import ADJUSTABLE, RunFolder, open_run
 from sideways_tf.runs.from_flags import define_flags
 
 if TYPE_CHECKING:
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FlagValues()
 define_flags(FLAGS)
+options.define_screen(FLAGS)
+options.define(
+    FLAGS, "allow_changed", [], f"run: go on in --workdir although these flags, of "
+    f"{', '.join(ADJUSTABLE)}, have other values now, comma-separated",
+)  # fmt: skip
 
 PACKAGES = {
     "tensorflow", "tf_keras", "tensorflow-addons", "tensorflow-datasets", "numpy", "opencv-python"
@@ -40,30 +49,46 @@ def main() -> int:
     chosen, folder = open_run(FLAGS)
     results = folder.results(chosen)
     if results:
-        print(f"finished already, {folder.path} has the results\n{headline(results)}")
+        said = f"finished already, {folder.path} has the results\n{headline(results)}"
+        SCREEN.say("finished", said, workdir=str(folder.path), **results)
         return 0
-    loop = prepare(chosen, folder)
-    train(loop, folder)
-    stopped = loop.signals.stopped
-    if stopped and loop.done < loop.total:
-        print(
-            f"stopped by {stopped.name} at iteration {loop.done} of {loop.total}, saved; "
-            f"continue with\n  {again(folder)}"
-        )
-        return 128 + stopped
-    report = loop.test()
-    folder.finish(summary(chosen, loop, report))
-    print(report.table(loop.dataset.class_names))
-    print(headline(folder.results() or {}))
-    python = cli.python()
-    print(f"look at the training    {python} -m tensorboard.main --logdir {folder.path}")
-    print(f"test again by class     {python} -m sideways_tf.evaluate --workdir={folder.path}")
-    if chosen.dataset == "moving_shapes":
-        print(
+    remedy = f"make room; what was saved is kept, go on from there by {again(folder)}"
+    with full_disk_in_one_line(folder.path, remedy):
+        loop = prepare(chosen, folder)
+        train(loop, folder)
+        stopped = loop.signals.stopped
+        if stopped and loop.done < loop.total:
+            said = (
+                f"stopped by {stopped.name} at iteration {loop.done} of {loop.total}, saved; "
+                f"continue with\n  {again(folder)}"
+            )
+            facts = {"signal": stopped.name, "iteration": loop.done, "total": loop.total}
+            SCREEN.say("stopped", said, workdir=str(folder.path), **facts)
+            return 128 + stopped
+        report = loop.test()
+        folder.finish(summary(chosen, loop, report))
+    show(loop, folder, report)
+    return 0
+
+
+def show(loop: Loop, folder: RunFolder, report: Any) -> None:
+    """The results, and what to do next."""
+    results, names = folder.results() or {}, loop.dataset.class_names
+    path, python = shlex.quote(str(folder.path)), shlex.quote(cli.python())
+    by_class = "again         " if loop.config.autoencodes else "again by class"
+    lines = [
+        report.table(names),
+        headline(results),
+        f"look at the training    {python} -m tensorboard.main --logdir {path}",
+        f"test {by_class}     {python} -m sideways_tf.evaluate --workdir={path}",
+    ]
+    if loop.config.dataset == "moving_shapes":
+        lines.append(
             f"then, on real video     {python} -m sideways_tf.train "
             "--flagfile=configs/ucf_simplecnn.cfg --data_dir=DIR"
         )
-    return 0
+    facts = {**results, "test": report.as_dict(names)}
+    SCREEN.say("result", "\n".join(lines), workdir=str(folder.path), **facts)
 
 
 def prepare(chosen: Config, folder: RunFolder) -> Loop:
@@ -84,12 +109,18 @@ def train(loop: Loop, folder: RunFolder) -> None:
     """Train to the end, or until a signal says stop.
 
     Raises:
-      UserError: if a remote worker has gone.
+      UserError: if a remote worker has gone, or numbers are not finite.
     """
     import tensorflow as tf
 
+    from sideways_tf.callbacks import NotFinite
+
     try:
         loop.train()
+    except NotFinite as error:
+        lower = f"--learning_rate={loop.config.learning_rate / 10:g}"
+        command = f"{again(folder)} {lower} --allow_changed=learning_rate"
+        raise UserError(f"{error}, say by {command}") from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise UserError(
             f"a worker of --workers={loop.config.workers} is gone "
@@ -99,7 +130,7 @@ def train(loop: Loop, folder: RunFolder) -> None:
 
 def again(folder: RunFolder) -> str:
     """The shell command that continues the run in `folder`."""
-    return f"{cli.python()} -m sideways_tf.train --flagfile={folder.flags} --workdir={folder.path}"
+    return shlex.join([cli.python(), "-m", "sideways_tf.train", f"--workdir={folder.path}"])
 
 
 def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
@@ -110,11 +141,12 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
         "engine": type(loop.model.engine).__name__,
         "devices": [module.device for module in loop.model.modules],
         "iterations": loop.done,
+        "changes": loop.folder.changes,
         "train_videos": loop.dataset.num_train,
         "test_videos": report.videos,
         "videos_left_out": len(loop.dataset.failures),
         "train_loss": float(loop.saved.mean_loss),
-        **loop.test.figures(report),
+        **loop.tester.figures(report),
         "training_seconds": float(loop.saved.saved_seconds),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {

@@ -9,5 +9,9 @@ from pathlib import Path
 def write_whole(path: Path, text: str) -> None:
     """Write `text`, UTF-8, whole or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

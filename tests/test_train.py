@@ -73,22 +73,26 @@ def test_curves_can_be_read_back(unbroken):
         for record in tf.data.TFRecordDataset(str(file)):
             event = tf.compat.v1.Event.FromString(record.numpy())
             for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name != "scalars":
+                    continue
                 curve = points.setdefault(f"{file.parent.name}/{value.tag}", {})
                 curve[event.step] = float(tf.make_ndarray(value.tensor))
     modules = [
         f"train/gradient_{what}/module_{i}" for what in ("mean", "norm") for i in range(1, 7)
     ]
-    scalars = ["train/loss", "train/accuracy", "train/learning_rate", "train/steps_per_second"]
-    tests = ["test/video_accuracy", "test/frame_accuracy", "test/loss"]
+    fit, rate = ("loss", "frame_accuracy"), ("learning_rate", "steps_per_second")
+    scalars = [*(f"train/fit/{name}" for name in fit), *(f"train/rate/{name}" for name in rate)]
+    found = ("loss", "frame_accuracy", "video_accuracy", "video_top5_accuracy")
+    tests = [f"test/fit/{name}" for name in found]
     assert sorted(points) == sorted(modules + scalars + tests)
-    assert list(points["train/loss"]) == list(range(1, 25))
-    assert list(points["test/video_accuracy"]) == [24]
+    assert list(points["train/fit/loss"]) == list(range(1, 25))
+    assert list(points["test/fit/video_accuracy"]) == [24]
     # 80 iterations an epoch, warm-up over 8: iteration n (from 0) has n / 8 of the rate.
-    assert [points["train/learning_rate"][n] for n in (1, 5, 9, 24)] == pytest.approx(
+    assert [points["train/rate/learning_rate"][n] for n in (1, 5, 9, 24)] == pytest.approx(
         [0, 0.5e-3, 1e-3, 1e-3]
     )
     results = json.loads((workdir / "results.json").read_text())
-    assert points["test/video_accuracy"][24] == pytest.approx(results["test_video_accuracy"])
+    assert points["test/fit/video_accuracy"][24] == pytest.approx(results["test_video_accuracy"])
     assert min(points["train/gradient_norm/module_1"].values()) > 0
 
 

@@ -218,7 +218,7 @@ def best_average(run: Callable[[], float], job: Job) -> tuple[float, float]:
     itself. Cores count only this process, so that other work on the machine disturbs them less.
     """
     means, core_means = [], []
-    with progress.bar(job.name, job.steps * job.repeats, "step", keep=False) as shown:
+    with progress.bar(job.name, job.steps * job.repeats, " steps") as shown:
         for _ in range(job.repeats):
             start, core_start = time.perf_counter(), time.process_time()
             for _ in range(job.steps):

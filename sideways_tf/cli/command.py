@@ -15,6 +15,7 @@ from absl import flags, logging
 
 from sideways_tf import __version__
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
 
 USAGE_ERROR = 2
@@ -37,16 +38,19 @@ def run(main: Callable[..., int | None], argv: Sequence[str] | None = None) -> N
     if "--version" in argv[1:]:
         print(f"sideways_tf {__version__}")
         sys.exit(0)
+    SCREEN.settle(False, "json" if "--log_format=json" in argv[1:] else "text")
     try:
         values.set_gnu_getopt(words)
         unparsed = options.parse(values, argv)
+        if "log_format" in values:
+            SCREEN.settle(values["quiet"].value, values["log_format"].value)
         if unparsed and not words:
             raise UserError(f"'{unparsed[0]}' is no flag: flags are given as --name=value")
         sys.exit(main(unparsed) if words else main())
     except (UserError, flags.Error) as error:
         said, *below = str(error).splitlines() if isinstance(error, UserError) else [str(error)]
         said = " ".join(said.split()).removeprefix("ERROR:: ")
-        print(as_flags("\n".join([f"error: {said}", *below]), values), file=sys.stderr)
+        SCREEN.error(as_flags("\n".join([said, *below]), values))
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

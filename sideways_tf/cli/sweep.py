@@ -154,7 +154,7 @@ class Sweep:
             seed += self.base.seed
             config = configure(self.base, setting, seed=seed, **changes)
             jobs.append(Job(setting, config, self.folder / phase / f"{words(setting)},seed={seed}"))
-        bar = progress.bar(phase, len(jobs), "run")
+        bar = progress.bar(phase, len(jobs), " runs", keep=True)
         return run(jobs, bar, FLAGS.parallel, FLAGS.gpus)
 
     def page(self) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import rarfile  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from sideways_tf.errors import UserError
+from sideways_tf.report import progress
 
 # Each unpacks all of an archive in one pass; rarfile alone would start one for every file. None
 # but unrar reads all kinds: bsdtar no old solid ones, unar not all new ones, and some systems'
@@ -124,13 +124,13 @@ def _unpack_zip(archive: Path, target: Path) -> None:
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         _check_names(archive, (member.filename for member in members))
-        for member in tqdm(members, archive.name, unit=" files", leave=False):
+        for member in progress.over(members, archive.name, " files"):
             file.extract(member, target)
 
 
 def _unpack_tar(archive: Path, target: Path) -> None:
     with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as file:
-        for member in tqdm(file, archive.name, unit=" files", leave=False):
+        for member in progress.over(file, archive.name, " files"):
             _check_names(archive, [member.name])
             file.extract(member, target, filter="data")
         while stream.read(_CHUNK):  # only the end of the stream holds its checksum
@@ -184,7 +184,7 @@ def _run_with_progress(command: list[str], name: str, count: int) -> None:
     """Runs an unpacker that prints a line for each file."""
     last = ""
     with (
-        tqdm(total=count, desc=name, unit=" files", leave=False) as bar,
+        progress.bar(name, count, " files") as bar,
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

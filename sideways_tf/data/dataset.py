@@ -20,6 +20,7 @@ class VideoDataset:
         name: `ucf101`, ...
         class_names: in the official order; a label is an index into it.
         num_train, num_test: videos of each split.
+        frames: of all videos together, as they are stored.
         records: where the stored examples of `train` and `test` lie.
         failures: (video, reason) of those left out because they cannot be decoded.
     """
@@ -36,6 +37,7 @@ class VideoDataset:
         self.class_names: list[str] = list(builder.info.features["label"].names)
         facts = builder.info.metadata
         self.failures: list[tuple[str, str]] = [(name, why) for name, why in facts["failures"]]
+        self.frames: int = facts["frames"]
         self._smallest: tuple[int, int] = (facts["min_width"], facts["min_height"])
         same = shorter_side == builder.builder_config.shorter_side
         self._shorter_side = None if same else shorter_side

@@ -1,7 +1,6 @@
 """Opens a data set by name; prepares it once where that has not been done."""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import io
@@ -9,7 +8,6 @@ import os
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.constants import INCOMPLETE_PREFIX
-from tqdm import tqdm
 
 from sideways_tf.data.cater import Cater
 from sideways_tf.data.checks import check_failures
@@ -30,7 +27,9 @@ from sideways_tf.data.synthetic.moving_objects import MovingObjects
 from sideways_tf.data.synthetic.moving_shapes import MovingShapes
 from sideways_tf.data.ucf101 import Ucf101
 from sideways_tf.data.video_builder import SHORTER_SIDE, VideoBuilder, VideoConfig
+from sideways_tf.disk import full_disk_in_one_line, is_full
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import SCREEN
 
 BUILDERS: dict[str, type[VideoBuilder]] = {
     builder.name: builder
@@ -96,7 +95,7 @@ def _open(
             builder = cls(data_dir=folder, config=config, source_dir=source_dir, **options)
             if prepare(builder, "cache_dir"):
                 for line in tell(builder):
-                    tqdm.write(line, file=sys.stderr)
+                    SCREEN.note(line)
         dataset = VideoDataset(builder, config.shorter_side)
     check_failures(
         name,
@@ -126,7 +125,11 @@ def prepare(builder: VideoBuilder, argument: str = "data_dir") -> bool:
         UserError: it cannot be prepared, or not into the folder that was given as `argument`.
     """
     root = Path(builder.data_dir_root)
-    with _disk_full_as_user_error(root), _lock(root / f".{builder.name}.lock", argument):
+    remedy = "make room, or give another folder, and start again: what is decoded so far is kept"
+    with (
+        full_disk_in_one_line(root, remedy),
+        _lock(root / f".{builder.name}.lock", argument),
+    ):
         target = Path(builder.data_dir)
         if target.exists():
             builder.info.read_from_directory(target)
@@ -187,10 +190,9 @@ def _find_prepared(
         builder = cls(data_dir=root, config=other)
         if builder.is_prepared() and (size == asked or _smallest_side(builder) >= (asked or 0)):
             if size != asked:
-                tqdm.write(
+                SCREEN.note(
                     f"{cls.name}: {other.name} of {data_dir} is resized to {asked} pixels while it "
-                    f"is read; resize={asked} in its preparation saves that",
-                    file=sys.stderr,
+                    f"is read; resize={asked} in its preparation saves that"
                 )
             return builder
     return None
@@ -238,7 +240,7 @@ def _lock(path: Path, argument: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_full(error):
             raise
         raise UserError(
             f"{argument}={path.parent}: cannot be written ({error.strerror}); give another folder"
@@ -246,21 +248,6 @@ def _lock(path: Path, argument: str) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def _disk_full_as_user_error(folder: Path) -> Iterator[None]:
-    """TensorFlow and the system say it in different ways, TFDS wraps both."""
-    try:
-        yield
-    except Exception as error:
-        full = os.strerror(errno.ENOSPC)
-        if getattr(error, "errno", None) == errno.ENOSPC or full in str(error):
-            raise UserError(
-                f"{folder}: no space left on this disk; make room, or give another folder, and "
-                "start again: what is decoded so far is kept"
-            ) from error
-        raise
 
 
 @contextlib.contextmanager

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sideways_tf.data.listing import Video
 from sideways_tf.data.video_files import Decoded, VideoError
 from sideways_tf.errors import UserError
+from sideways_tf.report import progress
 
 Reader = Callable[[Video], Decoded]
 
@@ -75,7 +74,7 @@ class Staging:
             waiting = {pool.submit(self.decode, video, read): video for video in videos}
             try:
                 done = as_completed(waiting)
-                for future in tqdm(done, description, len(videos), unit=" videos", leave=False):
+                for future in progress.over(done, description, " videos", len(videos)):
                     try:
                         future.result()
                     except VideoError as error:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from sideways_tf.data.archives import unpack_all
 from sideways_tf.data.checks import check_failures, check_filled, check_missing
@@ -18,6 +17,7 @@ from sideways_tf.data.listing import Listing, Video
 from sideways_tf.data.staging import Staging
 from sideways_tf.data.video_files import Decoded, VideoFile, encode
 from sideways_tf.errors import UserError
+from sideways_tf.report import progress
 
 SHORTER_SIDE = 128  # pixels, before a 112x112 crop
 
@@ -210,7 +210,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     def _generate_examples(
         self, staging: Staging, videos: list[Video]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        stored = tqdm(videos, f"{self.name}: store", unit=" videos", leave=False)
+        stored = progress.over(videos, f"{self.name}: store", " videos")
         facts = self.info.metadata
         for video, decoded in staging.load_all(stored):
             facts["frames"] += len(decoded.jpegs)

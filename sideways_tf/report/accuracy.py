@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
 
 from sideways_tf.report import progress
+
+TOP = 5
 
 
 @dataclass
@@ -16,16 +19,32 @@ class Accuracy:
 
     Attributes:
       classes: for each label seen: [videos, right videos, frames, right frames].
+      choices: how many videos of a label were taken for which class: (label, class) -> videos.
+      in_top: videos whose label is among the five most probable classes; None where there are no
+        more than five.
     """
 
     classes: dict[int, list[int]] = field(default_factory=dict)
+    choices: Counter[tuple[int, int]] = field(default_factory=Counter)
+    in_top: int | None = None
     loss_sum: float = 0.0
 
-    def add(self, label: int, right: bool, frames: int, right_frames: int, loss: float) -> None:
+    def add(
+        self,
+        label: int,
+        choice: int,
+        frames: int,
+        right_frames: int,
+        loss: float,
+        in_top: bool | None = None,
+    ) -> None:
         """Take one video; `loss` is its mean cross-entropy per frame, in nats."""
         row = self.classes.setdefault(label, [0, 0, 0, 0])
-        for n, value in enumerate((1, int(right), frames, right_frames)):
+        for n, value in enumerate((1, int(choice == label), frames, right_frames)):
             row[n] += value
+        self.choices[label, choice] += 1
+        if in_top is not None:
+            self.in_top = (self.in_top or 0) + in_top
         self.loss_sum += loss
 
     def _total(self, column: int) -> int:
@@ -39,6 +58,11 @@ class Accuracy:
     def video(self) -> float:
         """Share of videos whose largest mean probability is the label, in [0, 1]."""
         return self._total(1) / self._total(0)
+
+    @property
+    def top(self) -> float | None:
+        """Share of videos whose label is among the five most probable; None: of five or less."""
+        return None if self.in_top is None else self.in_top / self.videos
 
     @property
     def frame(self) -> float:
@@ -55,6 +79,7 @@ class Accuracy:
         names = ("videos", "right_videos", "frames", "right_frames")
         return {
             "video_accuracy": self.video,
+            **({} if self.top is None else {f"video_top{TOP}_accuracy": self.top}),
             "frame_accuracy": self.frame,
             "loss": self.loss,
             "classes": {
@@ -73,6 +98,8 @@ class Accuracy:
                 f"{right_frames / frames:14.1%}"
             )
         lines.append(f"{'all':<{width}}  {self.videos:6d}  {self.video:14.1%}  {self.frame:14.1%}")
+        if self.top is not None:
+            lines.append(f"{self.top:.1%} of videos have their class among the first {TOP}")
         return "\n".join(lines)
 
 
@@ -87,12 +114,12 @@ def measure_accuracy(
       count: how many videos there are, for the progress bar.
     """
     accuracy = Accuracy()
-    shown = progress.bar("test", count, "video", keep=False)
+    shown = progress.bar("test", count, " videos")
     video = _Video()
     for frames, label, _, last in pieces:
         video.take(network(frames), label)
         if last:
-            accuracy.add(int(label), video.choice() == int(label), *video.figures())
+            accuracy.add(int(label), video.choice(), *video.figures(), video.in_top(label))
             shown.update()
             video = _Video()
     shown.close()
@@ -119,6 +146,13 @@ class _Video:
     def choice(self) -> int:
         """The class with the largest mean probability."""
         return int(tf.argmax(tf.add_n(self.probabilities)))
+
+    def in_top(self, label: tf.Tensor) -> bool | None:
+        """Whether the label is among the five most probable; None of five classes or less."""
+        scores = tf.add_n(self.probabilities)
+        if len(scores) <= TOP:
+            return None
+        return bool(tf.math.in_top_k([label], scores[tf.newaxis], TOP)[0])
 
     def figures(self) -> tuple[int, int, float]:
         """Frames, right ones, mean cross-entropy."""

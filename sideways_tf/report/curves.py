@@ -1,8 +1,8 @@
 """TensorBoard curves of a run's tests, by iteration, and the points of one kept beside them.
 
-test/   video_accuracy, frame_accuracy, loss            of classification
-        error, source_error, floor, latency_floor       of auto-encoding
-        shown (image)                                   truth above what the stream shows
+test/   fit/ video_accuracy, frame_accuracy, loss           of classification
+        fit/ error, source_error, floor, latency_floor      of auto-encoding
+        shown (image)                                       truth above what the stream shows
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TestCurves:
         """One point of each curve."""
         with self._writer.as_default(iteration):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(f"fit/{name}", value)
         self._writer.flush()
 
     def picture(self, iteration: int, picture: np.ndarray) -> None:

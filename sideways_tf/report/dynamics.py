@@ -20,18 +20,22 @@ MODELS = {"vgg8": "VGG-8", "simple_cnn": "Simple-CNN"}
 # A family of colours for each learning rate, a shade for each weight decay, as in Figure 4.
 FAMILIES = ("autumn", "winter", "summer", "cool")
 TAGS = (
-    "train/loss", "train/accuracy", "train/gradient_mean/", "train/gradient_norm/",
-    "test/video_accuracy", "train/cosine/", "train/norm_ratio/",
+    "train/fit/loss", "train/fit/frame_accuracy", "test/fit/video_accuracy",
+    "train/gradient_mean/", "train/gradient_norm/",
+    "train/gradient_cosine/", "train/gradient_norm_ratio/",
 )  # fmt: skip
 FIGURE_4 = {
-    "loss (nats)": "train/loss",
+    "loss (nats)": "train/fit/loss",
     "mean of gradients": "train/gradient_mean/",
     "L2 norm of gradients": "train/gradient_norm/",
 }
-FIGURE_5 = {"training accuracy": "train/accuracy", "test accuracy": "test/video_accuracy"}
+FIGURE_5 = {
+    "accuracy, training clips": "train/fit/frame_accuracy",
+    "accuracy, test videos": "test/fit/video_accuracy",
+}
 AGREEMENT = {
-    "cosine to the true gradient": "train/cosine/",
-    "norm / true gradient's norm": "train/norm_ratio/",
+    "cosine to the true gradient": "train/gradient_cosine/",
+    "norm / true gradient's norm": "train/gradient_norm_ratio/",
 }
 
 

@@ -8,28 +8,32 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.card import write_layout
 
 if TYPE_CHECKING:
     from sideways_tf.report.dynamics import Column
     from sideways_tf.report.runs import Drawn
 
 # Heading -> tag of a single curve.
-SINGLE = {"Loss": "loss", "Training accuracy": "accuracy", "Test accuracy": "video_accuracy"}
+SINGLE = {
+    "Loss": "fit/loss",
+    "Accuracy of frames": "fit/frame_accuracy",
+    "Accuracy of test videos": "fit/video_accuracy",
+}
 # Heading -> prefix of one curve for each module.
 BY_MODULE = {
     "Gradient mean": "gradient_mean",
     "Gradient norm": "gradient_norm",
-    "Cosine to the true gradient": "cosine",
-    "Norm / true gradient's norm": "norm_ratio",
+    "Cosine to the true gradient": "gradient_cosine",
+    "Norm / true gradient's norm": "gradient_norm_ratio",
 }
 
 
 def run_layout(depth: int) -> layout_pb2.Layout:
     """For folders of runs: a chart for each quantity and module, every run a line in it."""
-    single = {name: {tag: f"^{tag}$"} for name, tag in SINGLE.items()}
+    single = {name: {name.lower(): f"^{tag}$"} for name, tag in SINGLE.items()}
     modules = range(1, depth + 1)
     by_module = {
         name: {f"module {i}": f"^{prefix}/module_{i}$" for i in modules}
@@ -57,16 +61,6 @@ def _layout(charts: dict[str, dict[str, str]]) -> layout_pb2.Layout:
     return layout_pb2.Layout(category=categories)
 
 
-def write_layout(folder: Path, layout: layout_pb2.Layout) -> None:
-    """Add the layout to the TensorBoard files in `folder`, unless it has one."""
-    if any(folder.glob("events.out.tfevents.*.layout")):
-        return
-    writer = tf.summary.create_file_writer(str(folder), filename_suffix=".layout")
-    with writer.as_default(step=0):
-        tf.summary.experimental.write_raw_pb(custom_scalar.pb(layout).SerializeToString())
-    writer.close()
-
-
 def slug(column: str) -> str:
     """A column's title as a part of a tag: vgg-8-dropout-0.9-bp, say."""
     letters = (c.lower() if c.isalnum() or c in ".-" else " " for c in column)
@@ -85,14 +79,17 @@ def write_comparison(columns: Sequence[Column], folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"tensorboard={folder} is not empty: name a new folder")
     titles = [column.title.replace("\n", ", ") for column in columns]
-    for title, column in zip(titles, columns, strict=True):
-        for drawn in column.runs:
-            _copy(drawn, slug(title), folder)
-    write_layout(folder, comparison_layout(titles))
+    copies = [
+        _copy(drawn, slug(title), folder)
+        for title, column in zip(titles, columns, strict=True)
+        for drawn in column.runs
+    ]
+    write_layout(copies[0], comparison_layout(titles))
     return folder
 
 
-def _copy(drawn: Drawn, prefix: str, folder: Path) -> None:
+def _copy(drawn: Drawn, prefix: str, folder: Path) -> Path:
+    """The folder of the copy."""
     c = drawn.run.config
     name = f"rate {c.learning_rate:g}, decay {c.weight_decay:g}, split {c.split}, seed {c.seed}"
     writer = tf.summary.create_file_writer(str(folder / name))
@@ -102,3 +99,4 @@ def _copy(drawn: Drawn, prefix: str, folder: Path) -> None:
                 # The part before the first slash, train or test, is told by the tag's own name.
                 tf.summary.scalar(f"{prefix}/{tag.partition('/')[2]}", value, step=int(step))
     writer.close()
+    return folder / name

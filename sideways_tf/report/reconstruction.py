@@ -7,18 +7,17 @@ that were dropped. The floor is the error of a perfect auto-encoder that suffers
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
 from sideways_tf.report import progress
+from sideways_tf.report.screen import SCREEN
 
 # Frames at once, to bound memory.
 CHUNK = 32
@@ -125,12 +124,12 @@ def measure_reconstruction(
       UserError: if all are too short.
     """
     found = Reconstruction(algorithm)
-    shown = progress.bar("test", count, "video", keep=False)
+    shown = progress.bar("test", count, " videos")
     for frames, _, name in videos:
         shown.update()
         if len(frames) < network.depth:
             short = too_short(len(frames), network.depth, name.numpy().decode())
-            tqdm.write(f"left out {short}", file=sys.stderr)
+            SCREEN.note(f"left out {short}")
             continue
         outputs = network(frames)
         for rule in RULES:

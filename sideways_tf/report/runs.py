@@ -14,6 +14,16 @@ import numpy as np
 SEARCHED = {"learning_rate", "weight_decay"}
 
 
+# Tags of earlier versions, without train/ or test/.
+OLD_TAGS = {
+    "loss": "fit/loss",
+    "accuracy": "fit/frame_accuracy",
+    "frame_accuracy": "fit/frame_accuracy",
+    "video_accuracy": "fit/video_accuracy",
+}
+OLD_PREFIXES = {"cosine": "gradient_cosine", "norm_ratio": "gradient_norm_ratio"}
+
+
 class Curve(NamedTuple):
     """Points of one TensorBoard tag by iteration: int64 [n], rising; float64 [n]."""
 
@@ -98,7 +108,7 @@ def draw_alike(
 
 
 def read_curves(run: Run, wanted: Sequence[str]) -> dict[str, Curve]:
-    """The curves of `run` whose tag, `train/loss` say, starts with one of `wanted`.
+    """The curves of `run` whose tag, `train/fit/loss` say, starts with one of `wanted`.
 
     A run that goes on while its files are read is seen up to the last whole point. Where a run was
     killed and continued, later files have the word.
@@ -121,7 +131,13 @@ def _points(folder: Path) -> Iterator[tuple[str, int, float]]:
                 for value in event.summary.value:
                     if value.metadata.plugin_data.plugin_name == "scalars":
                         number = float(tf.make_ndarray(value.tensor))
-                        yield f"{part}/{value.tag}", event.step, number
+                        yield f"{part}/{_present(value.tag)}", event.step, number
+
+
+def _present(tag: str) -> str:
+    """What a tag is called now."""
+    first, slash, rest = tag.partition("/")
+    return OLD_TAGS.get(tag) or OLD_PREFIXES.get(first, first) + slash + rest
 
 
 def _curve(points: dict[int, float]) -> Curve:

@@ -19,8 +19,8 @@ COLOURS = {1: "black", 2: "red", 3: "olive", 4: "green", 5: "blue", 6: "violet"}
 COLUMNS = {"sideways": "Sideways", "bp": "BP"}
 # Tag, what it adds to the label, look.
 LINES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("train/accuracy", "", {}),
-    ("test/video_accuracy", ", test", {"linestyle": "--", "marker": "."}),
+    ("train/fit/frame_accuracy", "", {}),
+    ("test/fit/video_accuracy", ", test", {"linestyle": "--", "marker": "."}),
 )
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import IO, Any
 
 from absl import flags
@@ -18,6 +19,9 @@ from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import from_flags, from_lines, from_plain
 from sideways_tf.whole_file import write_whole
 
+# What may change while a run goes on: the saved values fit as they are.
+ADJUSTABLE = ("learning_rate", "weight_decay", "clip_value", "warmup_epochs", "drop_epochs")
+
 
 class RunFolder:
     """The folder `--workdir` of one run.
@@ -25,15 +29,22 @@ class RunFolder:
     flags.cfg      the full configuration: a flagfile that runs it again
     checkpoints/   modules, optimizers and iteration; the newest few
     train/ test/   TensorBoard events
+    metrics.jsonl  every point of the curves, a JSON object a line
+    changes.json   flags that were changed while it went on, see --allow_changed
     progress.json  how far the training is
     results.json   once the run is finished
     .lock          locked as long as a process trains here, whatever ends it
+
+    Args:
+      allowed: flags that may differ from those of the run that is there.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, allowed: Sequence[str] = ()):
+        self.allowed = allowed
         self.path = pathlib.Path(path).expanduser()
         self.flags = self.path / "flags.cfg"
         self.checkpoints = self.path / "checkpoints"
+        self._changes = self.path / "changes.json"
         self._progress = self.path / "progress.json"
         self._lock: IO[str] | None = None
 
@@ -48,13 +59,16 @@ class RunFolder:
         if self.flags.exists():
             old = self.config()
             names = config.differences(old)
-            if names:
+            if set(names) - set(self.allowed):
                 changed = (
                     f"--{n} was {getattr(old, n)}, now is {getattr(config, n)}" for n in names
                 )
+                remedy = "name another --workdir, or none for a new one"
+                if set(names) <= set(ADJUSTABLE):
+                    remedy += f", or go on with it by --allow_changed={','.join(names)}"
                 raise UserError(
                     f"--workdir={self.path} holds a run of another configuration: "
-                    f"{'; '.join(changed)}; name another --workdir, or none for a new one"
+                    f"{'; '.join(changed)}; {remedy}"
                 )
             self._locked().close()
         elif self.path.exists() and {".lock"} < {".lock", *os.listdir(self.path)}:
@@ -67,7 +81,23 @@ class RunFolder:
         self.check(config)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
+        if self.flags.exists():
+            self._note_changes(self.config(), config)
         write_whole(self.flags, "\n".join(config.flag_lines()) + "\n")
+
+    def _note_changes(self, old: Config, new: Config) -> None:
+        saved = [int(path.stem.rpartition("-")[2]) for path in self.checkpoints.glob("*.index")]
+        found = [
+            {"iteration": max(saved), "flag": n, "was": old.plain()[n], "now": new.plain()[n]}
+            for n in (new.differences(old) if saved else [])
+        ]
+        if found:
+            write_whole(self._changes, json.dumps([*self.changes, *found], indent=1) + "\n")
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """Flags that were changed while the run went on: after which iteration, was, now."""
+        return json.loads(self._changes.read_text()) if self._changes.exists() else []
 
     def _locked(self) -> IO[str]:
         lock = (self.path / ".lock").open("a")
@@ -124,7 +154,14 @@ def open_run(values: flags.FlagValues) -> tuple[Config, RunFolder]:
     Raises:
       UserError: if the flags contradict each other or the folder; see `RunFolder.check`.
     """
-    named = RunFolder(values["workdir"].value)
+    allowed = values["allow_changed"].value if "allow_changed" in values else []
+    for name in allowed:
+        if name not in ADJUSTABLE:
+            raise UserError(
+                f"--allow_changed={name}: while a run goes on, only {', '.join(ADJUSTABLE)} may be "
+                "changed"
+            )
+    named = RunFolder(values["workdir"].value, allowed)
     base = named.config() if values["workdir"].value and named.flags.exists() else None
     chosen = from_flags(values, base)
     folder = named if chosen.workdir else RunFolder(new_run_path(chosen))

@@ -102,8 +102,9 @@ def make_model(config: Config, dataset: VideoDataset) -> SidewaysModel:
     )
     loss = pixel_error if config.autoencodes else tf.nn.sparse_softmax_cross_entropy_with_logits
     make = optimizer_maker(config, iterations_per_epoch(config, dataset), model)
+    accuracy = tf.keras.metrics.SparseCategoricalAccuracy("frame_accuracy")
     model.compile(
-        make, loss, metrics=None if config.autoencodes else ["accuracy"],
+        make, loss, metrics=None if config.autoencodes else [accuracy],
         delay_rates=config.delay_rates, look_ahead=config.look_ahead,
     )  # fmt: skip
     model.build([config.batch_size, config.frames, config.size, config.size, 3])

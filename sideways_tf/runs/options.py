@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import FORMATS
 
 # Where configs/NAME.cfg is found from any folder: in a wheel, and in a checkout.
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -50,6 +51,15 @@ def define(
         (flags.DEFINE_bool if kind is bool else flags.DEFINE_string)(name, default, text, values)
     else:
         flags.DEFINE_list(name, [str(each) for each in default], text, values)
+
+
+def define_screen(values: flags.FlagValues) -> None:
+    """Define the flags of `report.screen`."""
+    define(values, "quiet", False, "run: say neither how it starts nor how far it is")
+    define(
+        values, "log_format", "text", "run: json: one object a line on stdout and stderr",
+        choices=FORMATS,
+    )  # fmt: skip
 
 
 def parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:

@@ -74,4 +74,10 @@ def read_run(owner: Path) -> Run | None:
                 float(results[figure])
     except (UserError, flags.Error, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{owner}: damaged or of another version, left out ({error})") from None
-    return Run(owner, config, results, config.recipe, config.departures)
+    changes = RunFolder(owner).changes if results is None else results.get("changes", [])
+    said = "; ".join(
+        "{flag} ({was}, from iteration {iteration} on {now})".format(**change) for change in changes
+    )
+    recipe = {**config.recipe, "allow_changed": said}
+    departures = {**config.departures, **({"allow_changed": said} if said else {})}
+    return Run(owner, config, results, recipe, departures)

@@ -11,7 +11,7 @@ import numpy as np
 from sideways_tf.data import VideoDataset
 from sideways_tf.model import SidewaysModel
 from sideways_tf.report import reconstruction_pictures as pictures
-from sideways_tf.report.accuracy import Accuracy, measure_accuracy
+from sideways_tf.report.accuracy import TOP, Accuracy, measure_accuracy
 from sideways_tf.report.curves import TestCurves
 from sideways_tf.report.reconstruction import Network, Reconstruction, measure_reconstruction
 from sideways_tf.runs.config import Config
@@ -46,6 +46,14 @@ class Test(abc.ABC):
     def figures(self, report: Any) -> dict[str, Any]:
         """What results.json says of it."""
 
+    @abc.abstractmethod
+    def numbers(self, report: Any) -> dict[str, float]:
+        """By name: of the curves and of metrics.jsonl."""
+
+    @abc.abstractmethod
+    def words(self, report: Any) -> str:
+        """The same in a line."""
+
     @property
     def done(self) -> int:
         """Iterations made."""
@@ -61,16 +69,22 @@ class AccuracyTest(Test):
 
     def __call__(self) -> Accuracy:
         found = self.measure()
-        values = {"video_accuracy": found.video, "frame_accuracy": found.frame, "loss": found.loss}
-        self.curves.scalars(self.done, values)
+        self.curves.scalars(self.done, self.numbers(found))
         return found
 
+    def numbers(self, report: Accuracy) -> dict[str, float]:
+        top = {} if report.top is None else {f"video_top{TOP}_accuracy": report.top}
+        both = {"video_accuracy": report.video, "frame_accuracy": report.frame}
+        return {**both, **top, "loss": report.loss}
+
+    def words(self, report: Accuracy) -> str:
+        return (
+            f"accuracy of videos {report.video:.1%}, of frames {report.frame:.1%}, "
+            f"loss {report.loss:.4g}"
+        )
+
     def figures(self, report: Accuracy) -> dict[str, Any]:
-        return {
-            "test_video_accuracy": report.video,
-            "test_frame_accuracy": report.frame,
-            "test_loss": report.loss,
-        }
+        return {f"test_{name}": value for name, value in self.numbers(report).items()}
 
 
 class ReconstructionTest(Test):
@@ -91,16 +105,22 @@ class ReconstructionTest(Test):
             )
             rows += [list(pictures.middle(row)) for row in both]
         self.curves.picture(self.done, pictures.tile(rows))
-        errors = found.mean(found.algorithm)._asdict()
+        errors = self.numbers(found)
         self.curves.scalars(self.done, errors)
         frames_seen = {"stream_frames": self.done * self.config.frames}
         self.curves.keep(self.done, {**frames_seen, **errors})
         return found
 
-    def figures(self, report: Reconstruction) -> dict[str, Any]:
+    def numbers(self, report: Reconstruction) -> dict[str, float]:
+        return report.mean(report.algorithm)._asdict()
+
+    def words(self, report: Reconstruction) -> str:
         own = report.mean(report.algorithm)
+        return f"mean squared error {own.error:.5f} (floor {own.floor:.5f})"
+
+    def figures(self, report: Reconstruction) -> dict[str, Any]:
         return {
-            **{f"test_{name}": value for name, value in own._asdict().items()},
+            **{f"test_{name}": value for name, value in self.numbers(report).items()},
             "stream_frames": self.done * self.config.frames,
             "by_rule": report.as_dict(),
             "test_curve": self.curves.points(),

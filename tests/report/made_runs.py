@@ -8,8 +8,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from sideways_tf.report.accuracy import Accuracy
+from sideways_tf.report.card import write_cards
 from sideways_tf.report.curves import TestCurves
-from sideways_tf.report.layout import run_layout, write_layout
+from sideways_tf.report.layout import run_layout
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import RunFolder
 from sideways_tf.runs.read import AUTOENCODING
@@ -39,15 +40,15 @@ def make_run(
     """
     folder = RunFolder(path)
     folder.claim(config)
-    write_layout(path, run_layout(DEPTH))
+    write_cards(path, config.recipe, run_layout(DEPTH))
     by_module = {"gradient_mean": lambda i, n: i * value(n), "gradient_norm": lambda i, n: 10 * i}
     if diagnosed:
-        by_module["cosine"] = lambda i, n: 1 - 1 / (1 + i)
-        by_module["norm_ratio"] = lambda i, n: i
+        by_module["gradient_cosine"] = lambda i, n: 1 - 1 / (1 + i)
+        by_module["gradient_norm_ratio"] = lambda i, n: i
     writer = tf.summary.create_file_writer(str(path / "train"))
     for n in steps:
-        scalars = {"loss": value(n), "accuracy": value(n) % 1, "learning_rate": 1e-4}
-        scalars["steps_per_second"] = 2.0
+        scalars = {"fit/loss": value(n), "fit/frame_accuracy": value(n) % 1}
+        scalars |= {"rate/learning_rate": 1e-4, "rate/steps_per_second": 2.0}
         for name, of in by_module.items():
             scalars |= {f"{name}/module_{i}": of(i, n) for i in range(1, DEPTH + 1)}
         with writer.as_default(n):
@@ -57,7 +58,7 @@ def make_run(
     if finished:
         report = Accuracy()
         for video in range(100):
-            report.add(0, video < round(100 * accuracy), 4, 2, 0.7)
+            report.add(0, int(video >= round(100 * accuracy)), 4, 2, 0.7)
         found = {"video_accuracy": report.video, "frame_accuracy": report.frame}
         TestCurves(path).scalars(steps[-1], {**found, "loss": report.loss})
         folder.finish(

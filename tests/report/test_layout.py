@@ -14,16 +14,21 @@ from sideways_tf.runs.read import find_runs
 from tests.report.made_runs import DEPTH, make_run
 
 HEADINGS = [
-    "Loss", "Training accuracy", "Test accuracy", "Gradient mean", "Gradient norm",
+    "Loss", "Accuracy of frames", "Accuracy of test videos", "Gradient mean", "Gradient norm",
     "Cosine to the true gradient", "Norm / true gradient's norm",
 ]  # fmt: skip
 
 
 def read_layout(folder):
-    """Heading -> chart -> expression, from the one event file in `folder` itself."""
-    (file,) = folder.glob("events*")
-    for event in EventFileLoader(str(file)).Load():
-        for value in event.summary.value:
+    """Heading -> chart -> expression, from the one event file below `folder` that has a layout."""
+    assert not list(folder.glob("events*")), "a run without a curve"
+    (values,) = [
+        [value for event in EventFileLoader(str(file)).Load() for value in event.summary.value]
+        for file in folder.glob("*/events*.card")
+        if file.parent.name != "test"
+    ]
+    for value in values:
+        if value.metadata.plugin_data.plugin_name == "custom_scalars":
             layout = layout_pb2.Layout.FromString(value.tensor.string_val[0])
             return {
                 category.title: {chart.title: chart.multiline.tag[0] for chart in category.chart}
@@ -39,6 +44,7 @@ def tags(folder):
         for file in folder.glob("*/events*")
         for event in EventFileLoader(str(file)).Load()
         for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "scalars"
     }
 
 

@@ -14,7 +14,7 @@ SMALL = Config(frames=16, drop_epochs=(3,), allow_missing_videos=True)
 
 
 def events(path, part="train"):
-    return next((path / part).glob("events*"))
+    return next((path / part).glob("events*.v2"))
 
 
 def test_a_run_is_read_back_whole(tmp_path):
@@ -24,18 +24,22 @@ def test_a_run_is_read_back_whole(tmp_path):
     curves = read_curves(run, ["train/", "test/"])
     modules = [f"module_{i}" for i in (1, 2, 3)]
     expected = [
-        "train/loss", "train/accuracy", "train/learning_rate", "train/steps_per_second",
-        *(f"train/{what}/{module}" for what in ("gradient_mean", "gradient_norm", "cosine",
-                                               "norm_ratio") for module in modules),
-        "test/video_accuracy", "test/frame_accuracy", "test/loss",
+        "train/fit/loss", "train/fit/frame_accuracy", "train/rate/learning_rate",
+        "train/rate/steps_per_second",
+        *(f"train/gradient_{what}/{module}" for what in ("mean", "norm", "cosine", "norm_ratio")
+          for module in modules),
+        "test/fit/video_accuracy", "test/fit/frame_accuracy", "test/fit/loss",
     ]  # fmt: skip
     assert sorted(curves) == sorted(expected)
-    assert curves["train/loss"].steps.tolist() == list(range(1, 9))
-    assert curves["train/loss"].values.tolist() == [n / 8 for n in range(1, 9)]
+    assert curves["train/fit/loss"].steps.tolist() == list(range(1, 9))
+    assert curves["train/fit/loss"].values.tolist() == [n / 8 for n in range(1, 9)]
     assert curves["train/gradient_mean/module_3"].values[3] == 1.5
-    assert curves["train/cosine/module_1"].values.tolist() == [0.5] * 8
-    assert (curves["test/video_accuracy"].steps, curves["test/video_accuracy"].values) == (8, 0.25)
-    assert list(read_curves(run, ["train/loss"])) == ["train/loss"]
+    assert curves["train/gradient_cosine/module_1"].values.tolist() == [0.5] * 8
+    assert (curves["test/fit/video_accuracy"].steps, curves["test/fit/video_accuracy"].values) == (
+        8,
+        0.25,
+    )
+    assert list(read_curves(run, ["train/fit/loss"])) == ["train/fit/loss"]
     assert unfinished(run, curves) is None
 
 
@@ -44,7 +48,7 @@ def test_of_a_run_that_was_killed_and_continued_later_files_have_the_word(tmp_pa
     first = events(tmp_path / "a")
     first.rename(first.with_name("events.out.tfevents.0000000001.vm.1.0.v2"))
     make_run(tmp_path / "a", SMALL, steps=range(5, 11))
-    curve = read_curves(read_run(tmp_path / "a"), ["train/loss"])["train/loss"]
+    curve = read_curves(read_run(tmp_path / "a"), ["train/fit/loss"])["train/fit/loss"]
     assert curve.values.tolist() == [-1, -1, -1, -1, *(n / 8 for n in range(5, 11))]
 
 
@@ -53,9 +57,9 @@ def test_a_living_run_is_read_up_to_its_last_whole_point(tmp_path):
     file = events(path)
     file.write_bytes(file.read_bytes()[:-7])
     run = read_run(path)
-    curves = read_curves(run, ["train/loss", "train/gradient_norm/"])
+    curves = read_curves(run, ["train/fit/loss", "train/gradient_norm/"])
     assert run.results is None
-    assert curves["train/loss"].steps[-1] == 8
+    assert curves["train/fit/loss"].steps[-1] == 8
     assert curves["train/gradient_norm/module_3"].steps[-1] == 7, "its last point is cut off"
     assert unfinished(run, curves) == f"{path}: unfinished, shown up to iteration 8"
 

@@ -68,8 +68,9 @@ def test_chooses_by_held_out_videos_goes_on_after_a_failure_and_repeats_nothing(
 
 def check_diagnosis(folder):
     """--diagnose_every=2 of 3 iterations: one point for each of the six modules."""
-    curves = read_curves(read_run(folder), ["train/cosine/", "train/norm_ratio/"])
-    names = [f"train/{what}/module_{i}" for what in ("cosine", "norm_ratio") for i in range(1, 7)]
+    curves = read_curves(read_run(folder), ["train/gradient_cosine/", "train/gradient_norm_ratio/"])
+    kinds = ("gradient_cosine", "gradient_norm_ratio")
+    names = [f"train/{what}/module_{i}" for what in kinds for i in range(1, 7)]
     assert sorted(curves) == names
     assert all(curve.steps.tolist() == [2] for curve in curves.values())
     cosines = [curves[name].values[0] for name in names[:6]]

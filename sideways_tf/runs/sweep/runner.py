@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs.sweep.job import Job, Process
 
 _POLL_SECONDS = 0.2
@@ -85,5 +86,5 @@ def _ended(process: Process) -> Outcome:
 
 def _said(outcome: Outcome) -> Outcome:
     if outcome.error:
-        tqdm.write(f"failed: {outcome.job.workdir.name}: {outcome.error}", file=sys.stderr)
+        SCREEN.note(f"failed: {outcome.job.workdir.name}: {outcome.error}")
     return outcome
