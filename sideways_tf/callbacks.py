@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,14 +247,23 @@ class SaveAndResume(ModuleCallback):
       every: batches from one to the next; 0: only where `save` is called.
       keep: how many of the newest are kept.
       window: batches over which `mean_loss` averages.
+      also: what else is saved, by name.
 
     Attributes:
       mean_loss: float32 variable, running average of the training loss.
       saved_seconds: float64 variable, seconds of training up to the last save, over all starts.
     """
 
-    def __init__(self, folder: str | os.PathLike, every: int = 0, keep: int = 2, window: int = 100):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        every: int = 0,
+        keep: int = 2,
+        window: int = 100,
+        also: Mapping[str, Any] | None = None,
+    ):
         super().__init__()
+        self._also = dict(also or {})
         self.folder, self.every, self.keep, self.window = Path(folder), every, keep, window
         self.mean_loss = tf.Variable(0.0, trainable=False)
         self.saved_seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -265,7 +274,7 @@ class SaveAndResume(ModuleCallback):
         super().set_model(model)
         if self._manager is None:
             checkpoint = tf.train.Checkpoint(
-                model=model, mean_loss=self.mean_loss, seconds=self.saved_seconds
+                model=model, mean_loss=self.mean_loss, seconds=self.saved_seconds, **self._also
             )
             self._manager = tf.train.CheckpointManager(checkpoint, str(self.folder), self.keep)
 

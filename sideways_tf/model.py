@@ -15,6 +15,7 @@ from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.fitting import Fitting
+from sideways_tf.live.session import Live
 from sideways_tf.modules import SidewaysBlock, build_modules, split
 from sideways_tf.modules.split import check_cut, copy_layer, find_units
 from sideways_tf.modules.step import MASKS
@@ -380,6 +381,13 @@ class SidewaysModel(Saving, Fitting):
         """Empty the pipe, for a new stream of `batch` examples that `advance` takes in parts."""
         assert self.engine is not None
         self.engine.network.rest(self.engine.network.empty(batch))
+
+    def live(self, batch: int = 1, by_clock: bool = False) -> Live:
+        """A stream that is learnt from frame by frame, from an empty pipe on; see `Live`.
+
+        `shown = model.live(batch=1).step(frame, target)`: one computation step of all modules.
+        """
+        return Live(self, batch, by_clock)
 
     # -- evaluation -------------------------------------------------------------------------------
 

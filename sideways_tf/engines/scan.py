@@ -91,6 +91,41 @@ def scan(
     return Scanned(state, outputs, losses, window.sums, *statistics)
 
 
+def step_once(
+    scheme: Scheme,
+    network: Network,
+    state: State,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    seeds: Sequence[tf.Tensor],
+    *,
+    every: int,
+    update: Update,
+    sums: list[list[tf.Tensor]],
+    counts: list[tf.Tensor],
+) -> tuple[Scanned, list[tf.Tensor]]:
+    """The next step alone, with its updates, outside of any loop: for a stream, frame by frame.
+
+    Args:
+      x, y: [B, ...], frame and target of step state.t + 1.
+      sums, counts: of each module, what the steps of the open window before this one have summed
+        up (`Scanned.sums`), and at how many of them it was due, int32 []; [] both where L = 1.
+      The others are as of `scan`.
+
+    Returns:
+      What the step gives, without statistics, and the new `counts`.
+    """
+    windows = _Windows(scheme, network, every, update, None, statistics=False)
+    window = windows.open()
+    if every > 1:
+        window = window._replace(sums=sums, counts=counts)
+    state, learnt = scheme.step(network, state, x, y, seeds)
+    window = windows.take(state.t, window, learnt)
+    losses, updates = [found.loss for found in learnt], tf.stack(window.updates)
+    found = Scanned(state, state.carried[-1].emitted, losses, window.sums, None, None, updates)
+    return found, window.counts
+
+
 def _room(network: Network, clip: tf.Tensor) -> tf.TensorArray:
     out = network.specs[-1][1]
     shape = [clip.shape[1], *out.shape[1:]]
@@ -147,7 +182,9 @@ class _Windows:
         every: int,
         update: Update | None,
         last: tf.Tensor | None,
+        statistics: bool = True,
     ):
+        self.statistics = statistics
         self.scheme, self.network, self.every = scheme, network, every
         self.update, self.last = update, last
 
@@ -185,7 +222,8 @@ class _Windows:
 
         def learn() -> tuple[tf.Tensor, tf.Tensor]:
             mean = mean_with_penalty(module, total, count)
-            statistics = module_statistics(mean)
+            nothing = tf.zeros([]), tf.zeros([])
+            statistics = module_statistics(mean) if self.statistics else nothing
             assert self.update is not None
             if mean:
                 self.update(i, mean)

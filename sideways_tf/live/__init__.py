@@ -1,0 +1,1 @@
+"""Learning from a stream by the clock: source, capture, task, session, what is shown."""
