@@ -36,7 +36,8 @@ class ModuleCurves(ModuleCallback):
     Tags: fit/loss, fit/ and each metric, rate/learning_rate, rate/steps_per_second (batches),
     gradient_mean/module_1 .., gradient_norm/module_1 .. of the averaged (pseudo-)gradients of the
     last batch; where there is a `Diagnosis`, gradient_cosine/module_1 .. and
-    gradient_norm_ratio/module_1 ..: TensorBoard sorts by them.
+    gradient_norm_ratio/module_1 ..: TensorBoard sorts by them. In float16 rate/loss_scale and
+    fit/skipped_updates.
 
     Args:
       folder: of the event files.
@@ -74,6 +75,9 @@ class ModuleCurves(ModuleCallback):
         self._last = done, now
         monitor = self.model.monitor
         rates = {"learning_rate": monitor.learning_rate, "steps_per_second": rate}
+        if self.model.loss_scale is not None:
+            rates["loss_scale"] = self.model.loss_scale.value
+            logs = {**logs, "skipped_updates": self.model.loss_scale.skipped}
         modules = {
             "gradient_mean": monitor.gradient_mean, "gradient_norm": monitor.gradient_norm
         }  # fmt: skip
@@ -202,7 +206,9 @@ def reference_engine(engine: Any) -> Any:
     """BP on the modules of `engine`: all frames at once where it does so, too."""
     kind = "batched" if isinstance(engine, BatchedBackprop) else "frame_by_frame"
     network = engine.network
-    reference = make_engine("bp", engine.modules, network.loss, kind, masks=network.masks)
+    reference = make_engine(
+        "bp", engine.modules, network.loss, kind, masks=network.masks, loss_scale=network.loss_scale
+    )
     reference.network.specs = network.specs
     return reference
 

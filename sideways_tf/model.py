@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from sideways_tf import targets as target_lib
-from sideways_tf.engines import Engine, Episode, StepEngine, make_engine, schedule
+from sideways_tf.engines import Engine, Episode, LossScale, StepEngine, make_engine, schedule
 from sideways_tf.engines.inference import infer
 from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
@@ -24,6 +24,8 @@ from sideways_tf.optimizers import Lateness, ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
 from sideways_tf.saving import Saving
 from sideways_tf.start import check_keras2
+
+mixed_precision = tf.keras.mixed_precision
 
 
 @tf.keras.utils.register_keras_serializable("sideways_tf")
@@ -77,7 +79,9 @@ class SidewaysModel(Saving, Fitting):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**{"name": "sideways_model", **kwargs})
+        # The policies are those of the network's layers: its inputs are not for this model to cast.
+        own = {"name": "sideways_model", "dtype": mixed_precision.global_policy().variable_dtype}
+        super().__init__(**{**own, **kwargs})
         given = _checked(network, modules)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
@@ -90,7 +94,7 @@ class SidewaysModel(Saving, Fitting):
         self.modules: list[SidewaysBlock] = []
         self._specs = []
         self.engine: Engine | None = None
-        self._engine_for: tuple[bool, Any] | None = None
+        self._engine_for: tuple[Any, ...] | None = None
         self._whole: Engine | None = None
         self._as_pipe: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._originals: Callable[[], list[tf.keras.layers.Layer]] = list
@@ -197,12 +201,16 @@ class SidewaysModel(Saving, Fitting):
         """The engine for clips of K = `frames`, where the loss is known."""
         if not hasattr(self, "_frame_loss"):
             return
+        if self.loss_scale is None and any(module.computes_in_float16 for module in self.modules):
+            self.optimizers.loss_scale = LossScale()  # As Keras does.
         stream = self._streams(frames)
-        if self.engine is None or (stream, self._frame_loss) != self._engine_for:
-            self._engine_for = stream, self._frame_loss
+        made_for = stream, self._frame_loss, self.loss_scale
+        if self.engine is None or made_for != self._engine_for:
+            self._engine_for = made_for
             self.engine = make_engine(
-                modules=self.modules, loss=self._frame_loss, stream=stream, **self._engine_arguments
-            )
+                modules=self.modules, loss=self._frame_loss, stream=stream,
+                loss_scale=self.loss_scale, **self._engine_arguments,
+            )  # fmt: skip
             self._whole = None
             self._pipe = self.engine.network.place  # For checkpoints to find it.
         if stream:
@@ -252,6 +260,12 @@ class SidewaysModel(Saving, Fitting):
         if self.built:
             self._build(tf.TensorSpec(self._build_input_shape, self.modules[0].facts.h_in.dtype))
 
+    @property
+    def loss_scale(self) -> LossScale | None:
+        """Of float16; None where no module computes in it, before `compile`, and before `build`."""
+        optimizers = getattr(self, "optimizers", None)
+        return optimizers and optimizers.loss_scale
+
     def update_count(self) -> tf.Tensor:
         """int64 []: the updates so far of a module that is due at every step."""
         return self.steps // self.update_every if self.update_every else self.iteration
@@ -277,7 +291,10 @@ class SidewaysModel(Saving, Fitting):
         self.iteration.assign_add(1)
         self.monitor.loss.assign(tf.cast(loss, tf.float32))
         self.optimizers.count(self.update_count())
-        return self._shown(loss, targets, outputs)
+        shown = self._shown(loss, targets, outputs)
+        if self.loss_scale is not None:
+            shown["skipped_updates"] = tf.identity(self.loss_scale.skipped)
+        return shown
 
     def _learn_whole(
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
@@ -288,14 +305,21 @@ class SidewaysModel(Saving, Fitting):
         for hook in self._hooks:
             hook(clip, targets, seed, episode)
         means, norms = [], []
+        good, shown = None, None
+        if self.loss_scale is not None:
+            good, shown = self.loss_scale.judge(episode.pseudo_gradients)
         pairs = zip(self.modules, episode.pseudo_gradients, strict=True)
         for i, (module, found) in enumerate(pairs):
             with tf.device(module.device):
                 mean, norm = module_statistics(found)
-                self._update(i, found)
+                self._update_if(good, i, found)
             means.append(mean)
             norms.append(norm)
-        self.monitor.take(tf.stack(means), tf.stack(norms), tf.ones([self.depth], tf.int32))
+        statistics, made = tf.stack([means, norms]), tf.ones([self.depth], tf.int32)
+        if good is not None:
+            statistics = tf.where(shown, statistics, tf.zeros_like(statistics))
+            made *= tf.cast(good, tf.int32)
+        self.monitor.take(statistics[0], statistics[1], made)
         return episode.loss, episode.outputs
 
     def _learn(
@@ -310,6 +334,9 @@ class SidewaysModel(Saving, Fitting):
             keep_outputs=self._has_metrics,
         )  # fmt: skip
         self.monitor.take(scanned.mean, scanned.norm, scanned.updates)
+        if self.loss_scale is not None:
+            skipped = tf.reduce_sum(scanned.skipped)
+            self.loss_scale.skipped.assign_add(tf.cast(skipped, tf.int64))
         late = self.depth - 1
         return loss, None if scanned.outputs is None else scanned.outputs[late:]
 
@@ -319,6 +346,18 @@ class SidewaysModel(Saving, Fitting):
         module = self.modules[i]
         with tf.device(module.device):
             self.optimizers.apply(i, pseudo_gradients, module.trainable_variables)
+
+    def _update_if(self, good: tf.Tensor | None, i: int, pseudo_gradients: list) -> None:
+        """`_update`, where `good`, bool [], says so; None: it does."""
+
+        def update() -> tf.Tensor:
+            self._update(i, pseudo_gradients)
+            return tf.constant(True)
+
+        if good is None:
+            update()
+        else:
+            tf.cond(good, update, lambda: tf.constant(False))
 
     def episode_seed(self) -> tf.Tensor:
         """int32 [2], of what is drawn in the coming batch."""
@@ -337,8 +376,9 @@ class SidewaysModel(Saving, Fitting):
         clip, turned = self._clip_and_targets((clips, targets))
         if self._whole is None:
             self._whole = make_engine(
-                modules=self.modules, loss=self._frame_loss, **self._engine_arguments
-            )
+                modules=self.modules, loss=self._frame_loss, loss_scale=self.loss_scale,
+                **self._engine_arguments,
+            )  # fmt: skip
             # A call of an engine would write down what its modules remember.
             self._compute = tf.function(
                 lambda *of, trained: self._whole.compute(*of)[0], autograph=False
@@ -403,10 +443,13 @@ class SidewaysModel(Saving, Fitting):
         return tf.ensure_shape(out, [*clips.shape[:2], *h.shape[1:]])
 
     def run_frames(self, frames: tf.Tensor) -> tf.Tensor:
-        """Frames [N, ...] -> outputs [N, ...], as the network is tested; traced once."""
+        """Frames [N, ...] -> outputs [N, ...], as the network is tested, float32 of half precision.
+
+        Traced once.
+        """
         if not hasattr(self, "_run_frames"):
             self._run_frames = tf.function(
-                lambda h: self(h[tf.newaxis])[0], autograph=False, reduce_retracing=True
+                lambda h: wide(self(h[tf.newaxis])[0]), autograph=False, reduce_retracing=True
             )
         return self._run_frames(frames)
 
@@ -460,6 +503,11 @@ class SidewaysModel(Saving, Fitting):
         batch = tf.TensorSpec([clips.shape[0], *out.shape[1:]], out.dtype)
         target_lib.check_loss(self._frame_loss, turned, batch)
         return time_major(clips), turned
+
+
+def wide(outputs: tf.Tensor) -> tf.Tensor:
+    """Half precision as float32."""
+    return tf.cast(outputs, tf.float32) if outputs.dtype.size < 4 else outputs
 
 
 def time_major(clips: tf.Tensor) -> tf.Tensor:

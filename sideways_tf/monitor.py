@@ -9,7 +9,7 @@ class Monitor:
     Attributes:
       gradient_mean, gradient_norm: float32 variables [D], mean and L2 norm of all numbers of a
         module's averaged (pseudo-)gradient, before the optimizer clips it; means over its updates.
-      updates: int32 variable [D], how many there were.
+      updates: int32 variable [D], how many there were; of float16, less those that were skipped.
       loss, learning_rate: float32 variables []; the rate is that of its first update.
     """
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from sideways_tf.engines import schedule
+from sideways_tf.engines import LossScale, schedule
 from sideways_tf.errors import UserError
 from sideways_tf.learning_rate import DELAY_RATES, Divided
 from sideways_tf.modules import SidewaysBlock
@@ -106,11 +106,12 @@ class ModuleOptimizers(tf.Module):
     Attributes:
       template: the one that callbacks see. It updates nothing, but counts.
       each: those of the modules, once they are made.
+      loss_scale: what the user's `LossScaleOptimizer` says; None if there is none.
       ahead: for each module, how far each of its weights stands ahead, where they look ahead.
 
     Raises:
-      UserError: for an optimizer that Keras does not know, one with a loss scale, or without the
-        momentum that `lateness` needs.
+      UserError: for an optimizer that Keras does not know, or without the momentum that `lateness`
+        needs.
     """
 
     def __init__(
@@ -123,12 +124,9 @@ class ModuleOptimizers(tf.Module):
         self._make: Callable[[], Optimizer] | None = None
         if callable(optimizer) and not hasattr(optimizer, "apply_gradients"):
             self._make = optimizer
-        self.template = self._make() if self._make else _by_name(optimizer)
-        if hasattr(self.template, "inner_optimizer"):
-            raise UserError(
-                f"optimizer={type(self.template).__name__}: a loss scale is not supported; give "
-                "the optimizer inside it, and float32 or bfloat16 activations"
-            )
+        self.given = self._make() if self._make else _by_name(optimizer)
+        self.template = _inner(self.given)
+        self.loss_scale = _loss_scale(self.given)
         self._updates, self._lateness = updates, lateness
         if lateness.look_ahead == "nesterov":
             momentum_of(self.template)
@@ -149,7 +147,7 @@ class ModuleOptimizers(tf.Module):
             _ = self.template.iterations, _rate_of(self.template)
             rate = SharedRate(self.template, self._updates)
             for number, module in enumerate(modules, 1):
-                optimizer = self._make() if self._make else copy_of(self.template, rate)
+                optimizer = _inner(self._make()) if self._make else copy_of(self.template, rate)
                 times = self._lateness.ahead(number, len(modules), optimizer)
                 with tf.device(module.device):
                     divide_rate(optimizer, self._lateness.divisor(number, len(modules)))
@@ -206,6 +204,19 @@ def _by_name(optimizer: str | Optimizer) -> Optimizer:
         return tf.keras.optimizers.get(optimizer)
     except (ValueError, TypeError) as error:
         raise UserError(f"optimizer={optimizer}: Keras knows no such optimizer") from error
+
+
+def _inner(optimizer: Optimizer) -> Optimizer:
+    """What is inside a `LossScaleOptimizer`; anything else is itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _loss_scale(optimizer: Optimizer) -> LossScale | None:
+    """That of a `LossScaleOptimizer`."""
+    if not hasattr(optimizer, "inner_optimizer"):
+        return None
+    growth = optimizer.dynamic_growth_steps if optimizer.dynamic else 0
+    return LossScale(float(optimizer.initial_scale), growth)
 
 
 def copy_of(template: Optimizer, rate: SharedRate) -> Optimizer:

@@ -44,12 +44,12 @@ class Saving(tf.keras.Model):
     def get_compile_config(self) -> dict:
         serialize = tf.keras.saving.serialize_keras_object
         return {
-            "optimizer": serialize(self.optimizers.template),
+            "optimizer": serialize(self.optimizers.given),
             **{name: serialize(value) for name, value in self._compiled.items()},
         }
 
     def save_own_variables(self, store: Any) -> None:
-        """Keras leaves out what its older optimizers keep, and how far weights look ahead."""
+        """Keras leaves out what its older optimizers keep, how far weights look ahead, the loss scale."""
         super().save_own_variables(store)
         for name, variable in self._unsaved_by_keras().items():
             store[name] = variable.numpy()
@@ -67,6 +67,8 @@ class Saving(tf.keras.Model):
             if not hasattr(optimizer, "save_own_variables")
             for j, variable in enumerate(optimizer.variables())
         }
+        scale = self.optimizers.loss_scale if hasattr(self, "optimizers") else None
+        kept.update({v.name.partition(":")[0]: v for v in scale.variables} if scale else {})
         for i, ahead in enumerate(self.optimizers.ahead if hasattr(self, "optimizers") else []):
             kept.update((f"ahead_{i}_{j}", variable) for j, variable in enumerate(ahead))
         return kept

@@ -12,6 +12,11 @@ import tensorflow as tf
 from sideways_tf.engines.passes import Loss, step_loss
 from sideways_tf.errors import UserError
 
+PROBABILITIES = (
+    tf.keras.losses.binary_crossentropy,
+    tf.keras.losses.categorical_crossentropy,
+    tf.keras.losses.sparse_categorical_crossentropy,
+)
 MEANS = (None, "auto", "none", "sum_over_batch_size")
 
 
@@ -70,11 +75,20 @@ def check_loss(loss: Loss, targets: tf.Tensor, outputs: tf.TensorSpec) -> None:
     """Try the loss on targets [K, B, ...] and outputs [B, ...] without computing a number.
 
     Raises:
-      UserError: where it does not take them.
+      UserError: where it does not take them, or takes probabilities, which half precision rounds:
+        1 - p is lost, and so is a p below 6e-8.
     """
+    arguments = getattr(loss, "_fn_kwargs", {})
+    function = getattr(loss, "fn", loss)
+    if outputs.dtype.size < 4 and function in PROBABILITIES and not arguments.get("from_logits"):
+        raise UserError(
+            f"the loss {function.__name__} takes probabilities, which {outputs.dtype.name} rounds: "
+            "end the network in logits and give the loss from_logits=True, or make its last layer "
+            'float32 (dtype="float32")'
+        )
     one = tf.TensorSpec(targets.shape[1:], targets.dtype)
-    function = tf.function(lambda y, out: step_loss(loss, y, out), autograph=False)
-    function.get_concrete_function(one, outputs)
+    traced = tf.function(lambda y, out: step_loss(loss, y, out), autograph=False)
+    traced.get_concrete_function(one, outputs)
 
 
 def first_specs(data: Any, targets: Any) -> tuple[list[tf.TensorSpec], Any]:

@@ -147,6 +147,7 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
         "videos_left_out": len(loop.dataset.failures),
         "train_loss": float(loop.saved.mean_loss),
         **loop.tester.figures(report),
+        **_skipped(loop),
         "training_seconds": float(loop.saved.saved_seconds),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {
@@ -156,6 +157,12 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
         },
         "machine": f"{platform.machine()}, {platform.system()}",
     }
+
+
+def _skipped(loop: Loop) -> dict[str, int]:
+    """In float16, how many updates were skipped."""
+    scale = loop.model.loss_scale
+    return {} if scale is None else {"skipped_updates": int(scale.skipped)}
 
 
 def headline(results: dict[str, Any]) -> str:

@@ -19,6 +19,13 @@ LATE = "tests/engines/test_lateness.py"
 UPDATES, NORMS = "tests/engines/test_updates.py", "tests/modules/test_draws_and_norms.py"
 SCHEDULE, DIAGNOSIS = "tests/engines/test_schedule.py", "tests/test_diagnosis.py"
 SAMPLING, CLIPS = "tests/data/test_sampling.py", "tests/data/test_clip_draws.py"
+BATCHES, HOLDOUT = "tests/data/test_train_batches.py", "tests/data/test_holdout.py"
+PIPELINE, AUGMENT = "tests/data/test_pipeline.py", "tests/data/test_augment.py"
+ACCURACY, SHOWN = "tests/report/test_accuracy.py", "tests/report/test_reconstruction.py"
+TABLES = "tests/report/test_table1.py tests/tools/test_tables.py"
+FIGURES = "tests/report/test_figures.py tests/tools/test_plots.py"
+AUTOENCODING, RATES = "tests/test_autoencoding.py", "tests/test_learning_rate.py"
+RECIPE = "tests/runs/test_recipe.py"
 
 # (file, what stands there once, what stands there instead, the tests that should notice).
 MUTATIONS = [
@@ -75,7 +82,7 @@ MUTATIONS = [
         "return frames",
         ENGINES,
     ),
-    ("engines/batched.py", "loss = summed / seen", "loss = summed / frames", ENGINES),
+    ("engines/batched.py", "summed = loss * seen", "summed = loss * frames", ENGINES),
     ("engines/gpipe.py", "tau = n - i\n", "tau = n - i - 1\n", "tests/engines/test_gpipe.py"),
     (
         "engines/gpipe.py",
@@ -147,7 +154,7 @@ MUTATIONS = [
         "tests/engines/test_windows.py tests/engines/test_updates.py",
     ),
     (
-        "model.py",
+        "monitor.py",
         "self.gradient_norm.assign(norm / counts)",
         "self.gradient_norm.assign(norm)",
         UPDATES,
@@ -173,7 +180,62 @@ MUTATIONS = [
         "window, clip.size, resized), crop_seed",
         CLIPS,
     ),
-    ("report/accuracy.py", "tf.nn.softmax(scores)", "scores", "tests/report/test_accuracy.py"),
+    ("data/sampling.py", "- span, 0) + 1", "- span, 0)", SAMPLING),
+    ("data/sampling.py", "tf.minimum(running, num_frames - 1)", "running % num_frames", SAMPLING),
+    ("data/augment.py", "height - size + 1", "height - size", AUGMENT),
+    ("data/augment.py", "left_seed, 0", "top_seed, 0", AUGMENT),
+    ("data/augment.py", "axis=[-2]", "axis=[-3]", AUGMENT),
+    ("data/augment.py", "stateless_uniform([], seed) < 0.5", "tf.constant(True)", AUGMENT),
+    ("data/pipeline.py", "[skip * batch_size :]", "[skip:]", BATCHES),
+    ("data/pipeline.py", "default_rng([seed, epoch])", "default_rng([seed])", BATCHES),
+    ("data/pipeline.py", "([seed, 0], epoch)", "([seed, 0], 0)", BATCHES),
+    ("data/pipeline.py", "[:: clip.stride]", "[::1]", PIPELINE),
+    ("data/pipeline.py", "end >= count", "end > count", f"{PIPELINE} {BATCHES}"),
+    ("data/pipeline.py", "/ 255.0", "/ 256.0", f"{PIPELINE} {BATCHES}"),
+    ("data/holdout.py", "held + len(videos) / 2 <= wanted", "held <= wanted", HOLDOUT),
+    ("data/holdout.py", "in order[:-1]", "in order", HOLDOUT),
+    ("report/accuracy.py", "tf.nn.softmax(scores)", "scores", ACCURACY),
+    ("report/accuracy.py", "self.loss / self.frames", "self.loss", ACCURACY),
+    ("report/accuracy.py", "self.loss_sum / self.videos", "self.loss_sum", ACCURACY),
+    ("report/accuracy.py", "_total(3) / self._total(2)", "_total(1) / self._total(0)", ACCURACY),
+    ("report/reconstruction.py", "late = steps - depth + 1", "late = steps - depth", SHOWN),
+    (
+        "report/reconstruction.py",
+        "error=_mean_squared(outputs, sources, frames, steps)",
+        "error=_mean_squared(outputs, sources, frames, sources)",
+        SHOWN,
+    ),
+    ("report/reconstruction.py", "sums / (len(a) *", "sums / (CHUNK *", SHOWN),
+    ("report/table.py", "statistics.stdev", "statistics.pstdev", TABLES),
+    ("report/table1.py", "best = min(settings", "best = max(settings", TABLES),
+    ("report/table1.py", "if not run.departures", "if True", TABLES),
+    ("report/lines.py", "np.nanmin(rows, 0)", "np.nanmean(rows, 0)", FIGURES),
+    (
+        "report/lines.py",
+        "np.where(known, apart, 0).sum(-1) / known.sum(-1)",
+        "np.where(known, apart, 0).sum(-1) / width",
+        FIGURES,
+    ),
+    ("learning_rate.py", "step / warmup", "(step + 1) / warmup", RATES),
+    ("learning_rate.py", "step >= float", "step > float", RATES),
+    ("runs/make.py", "per_epoch * -(-config.frames // config.episode)", "per_epoch", AUTOENCODING),
+    ("runs/make.py", "late = depth - 1 if", "late = depth if", AUTOENCODING),
+    ("runs/make.py", 'config.algorithm == "bp"', 'config.algorithm != "bp"', AUTOENCODING),
+    ("runs/make.py", "config.momentum, config.clip_value", "config.momentum, 0.0", RECIPE),
+    (
+        "callbacks.py",
+        "count = min(self.done, self.window)",
+        "count = self.window",
+        "tests/test_save_and_resume.py",
+    ),
+    ("callbacks.py", "left_norm / right_norm)", "right_norm / left_norm)", DIAGNOSIS),
+    ("model.py", "self.steps.assign_add(frames)", "self.steps.assign_add(1)", WINDOWS),
+    (
+        "model.py",
+        "last = targets[targets.shape[0] - outputs.shape[0] :]",
+        "last = targets[: outputs.shape[0]]",
+        f"{UPDATES} tests/test_model.py",
+    ),
 ]
 
 

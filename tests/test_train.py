@@ -156,17 +156,18 @@ def test_evaluate_gives_the_accuracy_of_the_run(cache, unbroken):
     assert sum(row["videos"] for row in said["classes"].values()) == 80
 
 
-def test_pipelined_on_two_devices_and_bp_run_too(cache, tmp_path):
+def test_pipelined_on_two_devices_and_bp_and_float16_run_too(cache, tmp_path):
     for flags in (
         ["--engine=pipelined", "--logical_cpus=2"],
         ["--algorithm=bp", "--engine=pipelined"],
-        ["--algorithm=bp", "--optimizer=momentum", "--weight_decay=1e-3"],
+        ["--precision=mixed_float16", "--optimizer=momentum", "--weight_decay=1e-3"],
     ):
         workdir = tmp_path / "-".join(flags).replace("--", "")
         done = train(cache, *SMALL, "--max_iterations=2", *flags, f"--workdir={workdir}")
         assert done.returncode == 0, done.stderr[-2000:]
         results = json.loads((workdir / "results.json").read_text())
         assert len(set(results["devices"])) == (2 if "--logical_cpus=2" in flags else 1)
+        assert ("skipped_updates" in results) == ("--precision=mixed_float16" in flags)
 
 
 BAD = {

@@ -96,7 +96,8 @@ def classify(model: SidewaysModel, config: Config, path: str) -> np.ndarray:
     found = []
     for start in range(0, len(kept), PIECE):
         frames = tf.cast(np.stack(kept[start : start + PIECE]), tf.float32) / 255.0
-        found.append(tf.nn.softmax(model.predict_stream(frames)).numpy())
+        scores = tf.cast(model.predict_stream(frames), tf.float32)
+        found.append(tf.nn.softmax(scores).numpy())
     return np.concatenate(found)
 
 

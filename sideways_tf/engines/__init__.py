@@ -6,6 +6,7 @@ from sideways_tf.engines.backprop import Blocked, FrameByFrame
 from sideways_tf.engines.batched import BatchedBackprop, TimeShiftedSideways
 from sideways_tf.engines.engine import Engine, Episode, StepEngine, per_frame
 from sideways_tf.engines.gpipe import GPipeBackprop
+from sideways_tf.engines.loss_scale import LossScale
 from sideways_tf.engines.passes import Loss
 from sideways_tf.engines.sideways import Sideways
 from sideways_tf.errors import UserError
@@ -20,6 +21,7 @@ __all__ = [
     "FrameByFrameBackprop",
     "GPipeBackprop",
     "Loss",
+    "LossScale",
     "PipelinedSideways",
     "StepEngine",
     "TimeShiftedSideways",
@@ -67,6 +69,7 @@ def make_engine(
     *,
     masks: str = "episode",
     stream: bool = False,
+    loss_scale: LossScale | None = None,
 ) -> Engine:
     """The engine called `engine` for `algorithm`.
 
@@ -76,6 +79,7 @@ def make_engine(
         at once on one device); of BP "frame_by_frame", "batched" or "gpipe" (exact, in a pipe that
         is drained); "auto" is the first where the modules have several devices, else the second.
       masks: "episode" or "step"; see `Network`.
+      loss_scale: for float16; see `loss_scale.py`.
       stream: whether updates come before the clip ends (L < K): step by step, BP drops frames.
 
     Raises:
@@ -93,7 +97,7 @@ def make_engine(
         )
     _check_engine(engine, list(there)[0], modules, stream)
     kind = STREAMS[algorithm] if stream else there[engine]
-    return kind(modules, loss, masks)
+    return kind(modules, loss, masks, loss_scale)
 
 
 def _check_engine(

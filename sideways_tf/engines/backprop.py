@@ -51,14 +51,14 @@ class FrameByFrame(Scheme):
         learnt: list[Learnt] = []
         after: list[Carried] = []
         for i in range(network.depth, 0, -1):
-            found, below = learn(network, i, runs[i - 1], above)
+            found, below = learn(network, i, runs[i - 1], above, scale=state.scale_at(i))
             learnt.insert(0, found)
             # Nothing waits in a pipe: what is not carried on is free as soon as it was used.
             old = state.carried[i - 1]
             emitted = h if i == network.depth else old.emitted
             after.insert(0, Carried(emitted, old.below, runs[i - 1].memory))
             above = below[0] if below else above
-        return State(t, state.frame, after), learnt
+        return State(t, state.frame, after, state.scales), learnt
 
 
 class Blocked(Scheme):
@@ -92,10 +92,11 @@ class Blocked(Scheme):
             with tf.device(module.device):
                 h_in, old, seed = inputs[i - 1], state.carried[i - 1], seeds[i - 1]
                 emitted, memory = self._forward(network, i, t, h_in, old, seed)
-                found, below = self._backward(network, i, t, h_in, above[i - 1], old, seed)
+                from_above = above[i - 1], state.scale_at(i)
+                found, below = self._backward(network, i, t, h_in, *from_above, old, seed)
             learnt.append(found)
             after.append(Carried(emitted, below, memory))
-        return State(t, taken, after), learnt
+        return State(t, taken, after, state.scales), learnt
 
     def _forward(
         self,
@@ -123,6 +124,7 @@ class Blocked(Scheme):
         t: tf.Tensor,
         h_in: tf.Tensor,
         above: tf.Tensor,
+        scale: tf.Tensor | None,
         old: Carried,
         seed: tf.Tensor,
     ) -> tuple[Learnt, list[tf.Tensor]]:
@@ -133,7 +135,7 @@ class Blocked(Scheme):
         def run() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
             # The module's memory took this frame in on the way forward: not again.
             step = open_step(module, frame, seed, old.memory, network.masks)
-            found, below = learn(network, i, forward(module, h_in, step), above)
+            found, below = learn(network, i, forward(module, h_in, step), above, scale=scale)
             return *found, below
 
         def idle() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:

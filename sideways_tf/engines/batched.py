@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from sideways_tf.engines import schedule
 from sideways_tf.engines.engine import Engine, Episode
+from sideways_tf.engines.loss_scale import unscaled
 from sideways_tf.engines.passes import (
     clip_loss,
     dense,
@@ -71,9 +72,11 @@ class BatchedBackprop(Engine):
             # The last `seen` targets: the output of frame tau appears at step tau + D - 1.
             loss = clip_loss(self.network.loss, targets[frames - seen :], outputs)
             summed = loss * seen
-        sums = tape.gradient(summed, weights, unconnected_gradients="zero")
+        scale = self.network.scale()
+        start = None if scale is None else tf.cast(scale, summed.dtype)
+        sums = tape.gradient(summed, weights, start, unconnected_gradients="zero")
         means = [
-            mean_with_penalty(module, dense(total), self.gamma(i, frames))
+            mean_with_penalty(module, unscaled(dense(total), scale), self.gamma(i, frames))
             for i, (module, total) in enumerate(zip(self.modules, sums, strict=True), 1)
         ]
         loss = loss + weight_penalties(self.modules, loss.dtype)

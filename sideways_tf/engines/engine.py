@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from sideways_tf.engines import schedule
+from sideways_tf.engines.loss_scale import LossScale
 from sideways_tf.engines.network import Network
 from sideways_tf.engines.passes import (
     Loss,
@@ -44,14 +45,20 @@ class Engine(abc.ABC):
     """Computes the (pseudo-)gradients of one episode; never changes a weight.
 
     Args:
-      modules, loss, masks: see `Network`.
+      modules, loss, masks, loss_scale: see `Network`.
     """
 
     # Whether an episode shorter than the update cycle would leave module 1 untrained.
     needs_cycle = False
 
-    def __init__(self, modules: Sequence[SidewaysBlock], loss: Loss, masks: str = "episode"):
-        self.network = Network(modules, loss, masks)
+    def __init__(
+        self,
+        modules: Sequence[SidewaysBlock],
+        loss: Loss,
+        masks: str = "episode",
+        loss_scale: LossScale | None = None,
+    ):
+        self.network = Network(modules, loss, masks, loss_scale)
         self._built: tf.TensorSpec | None = None
         self._graph = tf.function(self._run, autograph=False)
 

@@ -60,6 +60,7 @@ class _Drain:
     def __init__(self, network: Network, clip: tf.Tensor, seeds: list[tf.Tensor]):
         self.network, self.clip, self.seeds = network, clip, seeds
         self.frames = clip.shape[0]
+        self.scale = network.scale()
         batch = clip.shape[1] if clip.shape[1] is not None else tf.shape(clip)[1]
         self.empty = network.empty(batch).carried
 
@@ -143,7 +144,8 @@ class _Drain:
         module, memory = self.network.modules[i], self.empty[i].memory
         # The module's memory took this frame in on the way forward: not again.
         step = open_step(module, tau, self.seeds[i], memory, self.network.masks)
-        found, below = learn(self.network, i + 1, forward(module, h_in, step), above)
+        run = forward(module, h_in, step)
+        found, below = learn(self.network, i + 1, run, above, scale=self.scale)
         losses = [loss + value for loss, value in zip(losses, found.loss, strict=True)]
         return losses, [a + g for a, g in zip(sums, found.pseudo_gradients, strict=True)], below
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from sideways_tf.engines.loss_scale import LossScale, Scales
 from sideways_tf.engines.passes import Loss, loss_type
 from sideways_tf.errors import UserError
 from sideways_tf.modules.block import SidewaysBlock, build_modules
@@ -34,11 +35,17 @@ class State(NamedTuple):
       t: int32 [], steps made since the last restart.
       frame: [B, ...], the newest frame that a blocked BP has taken in; zeros else.
       carried: of each module; `carried[-1].emitted` is the output shown.
+      scales: [those of the losses], where there is a loss scale.
     """
 
     t: tf.Tensor
     frame: tf.Tensor
     carried: list[Carried]
+    scales: list[Scales]
+
+    def scale_at(self, module: int) -> tf.Tensor | None:
+        """float32 [], of the loss from which stems what `module` meets; None: there is no scale."""
+        return self.scales[0].under_way[module - 1] if self.scales else None
 
 
 class Network:
@@ -52,20 +59,27 @@ class Network:
       loss: (targets [B, ...], outputs [B, ...]) -> losses [B, ...], not averaged over examples;
         or a Keras loss object.
       masks: "episode" or "step": how long a mask of dropout holds; see `modules/step.py`.
+      loss_scale: for float16; None: losses are taken as they are.
 
     Attributes:
       specs: of each module's input and output, once it is built.
-      place: where the pipe rests beside the modules' buffers: `clock`, int32 [], and `frame`, see
-        `State`; `tf.Variable`s, made by `make_buffers`.
+      place: where the pipe rests beside the modules' buffers: `clock`, int32 [], `frame` and, with
+        a loss scale, `under_way`, see `State`; `tf.Variable`s, made by `make_buffers`.
     """
 
-    def __init__(self, modules: Sequence[SidewaysBlock], loss: Loss, masks: str = "episode"):
+    def __init__(
+        self,
+        modules: Sequence[SidewaysBlock],
+        loss: Loss,
+        masks: str = "episode",
+        loss_scale: LossScale | None = None,
+    ):
         if not modules:
             raise UserError("a network needs at least one module, none was given")
         if masks not in MASKS:
             raise UserError(f"masks={masks}: give one of {', '.join(MASKS)}")
         self.modules = list(modules)
-        self.loss, self.masks = loss, masks
+        self.loss, self.masks, self.loss_scale = loss, masks, loss_scale
         self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []
         self.place = tf.train.Checkpoint()
 
@@ -83,6 +97,10 @@ class Network:
     def has_loss(self) -> list[bool]:
         """Of each module, whether it gives a loss: module D, and those that add one themselves."""
         return [*(module.facts.adds_loss for module in self.modules[:-1]), True]
+
+    def scale(self) -> tf.Tensor | None:
+        """float32 [], of the coming loss; None: there is no loss scale."""
+        return None if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.value)
 
     def build(self, frame: tf.TensorSpec) -> None:
         """Make all variables for a batch of frames, `frame` [B, ...]; again where it is another."""
@@ -102,6 +120,9 @@ class Network:
             self.place.frame = tf.Variable(zeros, trainable=False, name="frame", shape=shape)
         with tf.device("CPU:0"):
             self.place.clock = tf.Variable(0, trainable=False, name="clock", dtype=tf.int32)
+            if self.loss_scale is not None:
+                ones = tf.ones([self.depth])
+                self.place.under_way = tf.Variable(ones, trainable=False, name="under_way")
 
     def empty(self, batch: tf.Tensor | int) -> State:
         """The state after a restart, for a new clip of `batch` examples: zeros on their devices."""
@@ -110,7 +131,8 @@ class Network:
             with tf.device(module.device):
                 below = [_zeros(batch, h_in)] if i else []
                 carried.append(Carried(_zeros(batch, h_out), below, module.memory()))
-        return State(tf.constant(0), _zeros(batch, self.specs[0][0]), carried)
+        scales = [self.loss_scale.start(self.depth)] if self.loss_scale is not None else []
+        return State(tf.constant(0), _zeros(batch, self.specs[0][0]), carried, scales)
 
     def resting(self, batch: int) -> State:
         """The state in the variables, of `batch` examples."""
@@ -120,12 +142,20 @@ class Network:
             emitted = _read(module.activation, batch, h_out)
             carried.append(Carried(emitted, below, module.memory()))
         frame = _read(self.place.frame, batch, self.specs[0][0])
-        return State(tf.convert_to_tensor(self.place.clock), frame, carried)
+        scales = []
+        if self.loss_scale is not None:
+            under_way = tf.convert_to_tensor(self.place.under_way)
+            scales.append(Scales(under_way, tf.convert_to_tensor(self.loss_scale.good)))
+        return State(tf.convert_to_tensor(self.place.clock), frame, carried, scales)
 
     def rest(self, state: State) -> None:
         """Write `state` to the variables."""
         self.place.clock.assign(state.t)
         self.place.frame.assign(state.frame)
+        for scales in state.scales:
+            assert self.loss_scale is not None
+            self.place.under_way.assign(scales.under_way)
+            self.loss_scale.keep(scales)
         for module, carried in zip(self.modules, state.carried, strict=True):
             assert module.activation is not None
             module.activation.assign(carried.emitted)

@@ -61,13 +61,17 @@ def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
     return Pass(module, tape, h_in, h_out, memory_after(module, step), penalty)
 
 
-def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+def backward(
+    run: Pass, above: tf.Tensor, first: bool, scale: tf.Tensor | None = None
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Eqs. 3 and 4 (eqs. 1 and 2 in BP): the products of `above` with the module's Jacobians.
 
     Args:
       run: the forward pass, at whose activation the Jacobians are taken.
       above: shape of `run.h_out`: the (pseudo-)gradient from above.
       first: whether this is module 1, whose input needs no gradient.
+      scale: float32 [], that of the loss which `above` stems from, and by which both results are
+        scaled; None: 1.
 
     Returns:
       For each trainable variable its (pseudo-)gradient; and [that of the input], in module 1 [].
@@ -76,7 +80,10 @@ def backward(run: Pass, above: tf.Tensor, first: bool) -> tuple[list[tf.Tensor],
     with tf.device(run.module.device):
         targets, directions = [run.h_out], [above]
         if run.penalty is not None:
-            targets, directions = [*targets, run.penalty], [above, tf.ones_like(run.penalty)]
+            weight = tf.ones_like(run.penalty)
+            if scale is not None:
+                weight = tf.cast(scale, weight.dtype)
+            targets, directions = [*targets, run.penalty], [above, weight]
         watched = run.h_in.dtype.is_floating and not first
         sources = [list(run.module.trainable_variables), [run.h_in] if watched else []]
         weights, below = run.tape.gradient(
@@ -94,19 +101,25 @@ def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:
 
 
 def loss_and_gradient(
-    loss: Loss, targets: tf.Tensor, outputs: tf.Tensor, device: str
+    loss: Loss,
+    targets: tf.Tensor,
+    outputs: tf.Tensor,
+    device: str,
+    scale: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The mean loss of one computation step, [], and its gradient, shape of `outputs`.
 
     Args:
       targets: [B, ...].
       outputs: float [B, ...], h_D.
+      scale: float32 [], by which the gradient is scaled while it is float32; None: 1.
     """
     with tf.device(device), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(outputs)
         value = step_loss(loss, targets, outputs)
     with tf.device(device):
-        return value, tape.gradient(value, outputs, unconnected_gradients="zero")
+        start = None if scale is None else tf.cast(scale, value.dtype)
+        return value, tape.gradient(value, outputs, start, unconnected_gradients="zero")
 
 
 def step_loss(loss: Loss, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from sideways_tf.engines.loss_scale import all_finite
 from sideways_tf.engines.network import Network, State
 from sideways_tf.engines.passes import mean_with_penalty, zero_gradients
 from sideways_tf.engines.scheme import Learnt, Scheme
@@ -37,7 +38,9 @@ class Scanned(NamedTuple):
         window that is still open: over all steps where there were no updates.
       mean, norm: float32 [D], mean and L2 norm of all numbers of a module's averaged
         pseudo-gradient, summed over its updates.
-      updates: int32 [D], how many there were; None, as the two before, where there were none.
+      updates: int32 [D], how many there were.
+      skipped: int32 [D], how many more there would have been, had they been finite. None, as the
+        three before, where there were no updates.
     """
 
     state: State
@@ -47,6 +50,7 @@ class Scanned(NamedTuple):
     mean: tf.Tensor | None
     norm: tf.Tensor | None
     updates: tf.Tensor | None
+    skipped: tf.Tensor | None
 
 
 def scan(
@@ -87,7 +91,7 @@ def scan(
         parallel_iterations=scheme.steps_at_once,
     )
     outputs = outputs.stack() if keep_outputs else None
-    statistics = (tf.stack(column) if every else None for column in window[1:4])
+    statistics = (tf.stack(column) if every else None for column in window[1:5])
     return Scanned(state, outputs, losses, window.sums, *statistics)
 
 
@@ -154,7 +158,8 @@ class _Body:
             y = self.targets[n]
         state, learnt = self.scheme.step(self.network, state, x, y, self.seeds)
         losses = tf.nest.map_structure(tf.add, losses, [found.loss for found in learnt])
-        window = self.windows.take(state.t, window, learnt)
+        after = self.windows.take(state, window, learnt)
+        state, window = self.windows.scaled(state, window, after, learnt), after
         if self.stepped:
             self.stepped()
         if outputs != []:
@@ -169,6 +174,7 @@ class _Window(NamedTuple):
     mean: list[tf.Tensor]
     norm: list[tf.Tensor]
     updates: list[tf.Tensor]
+    skipped: list[tf.Tensor]
     counts: list[tf.Tensor]
 
 
@@ -193,14 +199,14 @@ class _Windows:
         modules = self.network.modules
         sums = [[] if self.every == 1 else zero_gradients(module) for module in modules]
         if not self.every:
-            return _Window(sums, [], [], [], [])
+            return _Window(sums, [], [], [], [], [])
         zeros = [tf.zeros([]) for _ in modules]
         counts = [tf.constant(0) for _ in modules]
-        return _Window(sums, zeros, list(zeros), counts, list(counts))
+        return _Window(sums, zeros, list(zeros), counts, list(counts), list(counts))
 
-    def take(self, t: tf.Tensor, window: _Window, learnt: Sequence[Learnt]) -> _Window:
-        """Step t: sum up; update the modules whose window ends."""
-        columns: list[list[Any]] = [[], [], [], [], []]
+    def take(self, state: State, window: _Window, learnt: Sequence[Learnt]) -> _Window:
+        """Step t, which leads to `state`: sum up; update the modules whose window ends."""
+        columns: list[list[Any]] = [[] for _ in window]
         for i, (module, found) in enumerate(zip(self.network.modules, learnt, strict=True)):
             with tf.device(module.device):
                 new, sums = found.pseudo_gradients, window.sums[i]
@@ -208,35 +214,70 @@ class _Windows:
                 if not self.every:
                     columns[0].append(total)
                     continue
-                row = self._module(i, t, total, window)
+                row = self._module(i, state, total, window)
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
         return _Window(*columns)
 
-    def _module(self, i: int, t: tf.Tensor, total: list[tf.Tensor], window: _Window) -> tuple:
-        """The row of module i + 1 after step t."""
-        module, depth = self.network.modules[i], self.network.depth
+    def _module(self, i: int, state: State, total: list[tf.Tensor], window: _Window) -> tuple:
+        """The row of module i + 1 after step t, which leads to `state`."""
+        module, depth, t = self.network.modules[i], self.network.depth, state.t
         due = self.scheme.due(depth, i + 1, t)
         count = window.counts[i] + tf.cast(due, tf.int32)
         now = due & self._ends(self.scheme.next_due(depth, t), t)
 
-        def learn() -> tuple[tf.Tensor, tf.Tensor]:
-            mean = mean_with_penalty(module, total, count)
-            nothing = tf.zeros([]), tf.zeros([])
-            statistics = module_statistics(mean) if self.statistics else nothing
-            assert self.update is not None
-            if mean:
-                self.update(i, mean)
-            return statistics
+        def learn() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return self._learn(i, mean_with_penalty(module, total, count), state.scale_at(i + 1))
 
-        mean, norm = tf.cond(now, learn, lambda: (tf.zeros([]), tf.zeros([])))
+        nothing = tf.zeros([]), tf.zeros([]), tf.constant(0)
+        mean, norm, made = tf.cond(now, learn, lambda: nothing)
         sums = [] if self.every == 1 else [tf.where(now, tf.zeros_like(x), x) for x in total]
         return (
             sums,
             window.mean[i] + mean,
             window.norm[i] + norm,
-            window.updates[i] + tf.cast(now, tf.int32),
+            window.updates[i] + made,
+            window.skipped[i] + tf.cast(now, tf.int32) - made,
             tf.where(now, 0, count),
+        )
+
+    def _learn(
+        self, i: int, mean: list[tf.Tensor], scale: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Update module i + 1, if its pseudo-gradient is finite: mean, norm, updates made.
+
+        What is not finite is shown only where no smaller loss scale will help.
+        """
+        nothing = tf.zeros([]), tf.zeros([])
+        statistics = module_statistics(mean) if self.statistics else nothing
+        if scale is None:
+            return *statistics, self._apply(i, mean)
+        assert self.network.loss_scale is not None
+        good = all_finite(mean)
+        made = tf.cond(good, lambda: self._apply(i, mean), lambda: tf.constant(0))
+        shown = good | self.network.loss_scale.stuck(scale)
+        seen = [tf.where(shown, number, tf.zeros_like(number)) for number in statistics]
+        return *seen, made
+
+    def _apply(self, i: int, mean: list[tf.Tensor]) -> tf.Tensor:
+        """Update module i + 1: 1."""
+        assert self.update is not None
+        if mean:
+            self.update(i, mean)
+        return tf.constant(1)
+
+    def scaled(
+        self, state: State, before: _Window, after: _Window, learnt: Sequence[Learnt]
+    ) -> State:
+        """`state` with the scales of the next step, where there is a loss scale."""
+        if not (self.every and state.scales):
+            return state
+        assert self.network.loss_scale is not None
+        bad = [~all_finite(found.pseudo_gradients) for found in learnt]
+        updated = after.updates[-1] > before.updates[-1]
+        (scales,) = state.scales
+        return state._replace(
+            scales=[self.network.loss_scale.after(scales, tf.stack(bad), updated)]
         )
 
     def _ends(self, following: tf.Tensor, t: tf.Tensor) -> tf.Tensor:

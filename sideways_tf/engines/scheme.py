@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from sideways_tf.engines.loss_scale import unscaled
 from sideways_tf.engines.network import Network, State
 from sideways_tf.engines.passes import Pass, backward, loss_and_gradient, zero_gradients
 
@@ -60,7 +61,12 @@ class Scheme(abc.ABC):
 
 
 def learn(
-    network: Network, number: int, run: Pass, above: tf.Tensor, due: tf.Tensor | None = None
+    network: Network,
+    number: int,
+    run: Pass,
+    above: tf.Tensor,
+    due: tf.Tensor | None = None,
+    scale: tf.Tensor | None = None,
 ) -> tuple[Learnt, list[tf.Tensor]]:
     """The backward pass of module i = `number`: what it learns, and [what it sends down].
 
@@ -69,18 +75,22 @@ def learn(
       due: bool [], gamma_i^t; where it is 0 nothing is computed: zeros at no cost. Nor does it
         matter then whether a user's module has finite Jacobians at an empty pipe's zeros.
         None: it is due.
+      scale: float32 [], of the loss that `above` stems from; what is sent down keeps it, what is
+        learnt does not; see `loss_scale.py`.
     """
     module, last = network.modules[number - 1], number == network.depth
 
     def computed() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
         losses, gradient = [], above
         if last:
-            value, gradient = loss_and_gradient(network.loss, above, run.h_out, module.device)
+            value, gradient = loss_and_gradient(
+                network.loss, above, run.h_out, module.device, scale
+            )
             losses.append(value)
-        weights, below = backward(run, gradient, first=number == 1)
+        weights, below = backward(run, gradient, number == 1, scale)
         if run.penalty is not None:
             losses.append(tf.cast(run.penalty, network.loss_type))
-        return [tf.add_n(losses)] if losses else [], weights, below
+        return [tf.add_n(losses)] if losses else [], unscaled(weights, scale), below
 
     def idle() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
         has_loss = last or run.penalty is not None

@@ -57,7 +57,8 @@ class Sideways(Scheme):
                 real = t >= schedule.first_forward_step(i)
                 kept = [tf.where(real, *both) for both in zip(run.memory, memory, strict=True)]
                 due = self.due(network.depth, i, t)
-                found, below = learn(network, i, run, above[i - 1], due)
+                scale = state.scale_at(i)
+                found, below = learn(network, i, run, above[i - 1], due, scale)
             learnt.append(found)
             after.append(Carried(run.h_out, below, kept))
-        return State(t, state.frame, after), learnt
+        return State(t, state.frame, after, state.scales), learnt

@@ -85,6 +85,12 @@ class SidewaysBlock(tf.keras.layers.Layer):
         self.know(trace(self, number, h_in))
         return self.facts
 
+    @property
+    def computes_in_float16(self) -> bool:
+        """Whether any part of the layer does, as its policy says."""
+        parts = self.layer._flatten_layers()
+        return any(getattr(part, "compute_dtype", None) == "float16" for part in parts)
+
     def know(self, facts: Traced | None) -> None:
         """Keep `facts`, hidden from Keras, which would take the variables for the module's own."""
         object.__setattr__(self, "_known", facts)

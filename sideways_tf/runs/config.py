@@ -97,6 +97,10 @@ class Config:
     dropout_mask: str = option(
         "episode", "model: how long a mask of dropout holds: for a whole clip, so that a frozen "
         "stream gives BP's gradients, or for one computation step", choices=("episode", "step"))
+    precision: str = option(
+        "float32", "model: of activations and pseudo-gradients; weights are float32; with "
+        "mixed_float16 the loss is scaled",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"))
     algorithm: str = option("sideways", "model: training algorithm", choices=tuple(ENGINES))
     engine: str = option(
         "auto", "model: of sideways: pipelined, a loop of computation steps, modules on their "

@@ -53,6 +53,8 @@ def words(logs: dict[str, Any]) -> str:
     said = [f"loss {float(logs['loss']):.4g}"] if "loss" in logs else []
     if "frame_accuracy" in logs:
         said.append(f"accuracy of clips {float(logs['frame_accuracy']):.1%}")
+    if "skipped_updates" in logs and int(logs["skipped_updates"]):
+        said.append(f"{int(logs['skipped_updates'])} updates skipped")
     return ", ".join(said)
 
 

@@ -41,7 +41,16 @@ def check(config: Config) -> None:
 
 
 def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
-    """The layers of --model, one for each module before --modules cuts them anew."""
+    """The layers of --model in --precision, one for each module before --modules cuts them anew."""
+    policies, before = tf.keras.mixed_precision, tf.keras.mixed_precision.global_policy()
+    policies.set_global_policy(config.precision)
+    try:
+        return _layers(config, num_classes)
+    finally:
+        policies.set_global_policy(before)
+
+
+def _layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
     if config.model == "vgg8":
         return vgg8(num_classes, config.dropout)
     if config.autoencodes:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sideways_tf import SidewaysModel
 from sideways_tf.engines import ENGINES, BlockedBackprop, make_engine
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
@@ -247,6 +248,37 @@ def test_what_layers_add_to_the_loss_counts_at_each_step_or_is_refused(algorithm
     flat = [g for module in found.pseudo_gradients for g in module]
     for left, wanted in zip(flat, right, strict=True):
         np.testing.assert_allclose(left, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("algorithm", "engine"), [KINDS[0], KINDS[3], KINDS[4]])
+def test_one_module_is_keras_fit_with_all_that_is_added_to_the_loss(algorithm, engine):
+    """Loss reported and weights after four updates; each term moves both. B = 3, K = 4."""
+    stepwise = engine not in ("batched", "time_shifted")
+    regular = tf.keras.regularizers
+
+    def network():
+        tf.keras.utils.set_random_seed(3)
+        activity = regular.L2(0.3) if stepwise else None
+        first = L.Dense(
+            4, "tanh", kernel_regularizer=regular.L2(0.1), activity_regularizer=activity
+        )
+        added = [Added()] if stepwise else []
+        last = L.Dense(2, bias_regularizer=regular.L1(0.05))
+        return tf.keras.Sequential([tf.keras.Input([5]), first, *added, last])
+
+    clips = np.random.default_rng(0).normal(size=[3, 4, 5]).astype(np.float32)
+    targets = np.random.default_rng(1).normal(size=[3, 4, 2]).astype(np.float32)
+    keras, optimizer = network(), tf.keras.optimizers.Adam
+    keras.compile(optimizer(0.05), "mse")
+    frames = clips.reshape(12, 5), targets.reshape(12, 2)
+    right = keras.fit(*frames, batch_size=12, epochs=4, shuffle=False, verbose=0)
+    model = SidewaysModel(network(), 1, algorithm=algorithm, engine=engine, devices="CPU:0")
+    model.compile(optimizer(0.05), "mse")
+    found = model.fit(clips, targets, batch_size=3, epochs=4, shuffle=False, verbose=0)
+    # float32, sums in another order.
+    np.testing.assert_allclose(found.history["loss"], right.history["loss"], rtol=1e-5)
+    for left, wanted in zip(model.network.weights, keras.weights, strict=True):
+        np.testing.assert_allclose(left, wanted, rtol=1e-4, atol=1e-6)
 
 
 class Previous(L.Layer):
