@@ -31,6 +31,8 @@ COMMANDS = {
     "bench fit": "sideways_tf.bench.fit",
     "bench input": "sideways_tf.bench.input",
     "bench stream": "sideways_tf.bench.stream",
+    "bench live": "sideways_tf.bench.live",
+    "bench soak": "sideways_tf.bench.soak",
     "stream": "sideways_tf.cli.stream",
     "worker": "sideways_tf.worker",
 }

@@ -80,6 +80,7 @@ class Run:
         self.meter = Meter(self.task, self.kept.counts)
         self.late = self.latest = 0.0
         self._capture: Capture | None = None
+        self._over: float | None = None
         self._started = self._said = self._saved = time.monotonic()
         self._before = self.kept.counts.seconds
         self._picture: tuple[Captured, np.ndarray] | None = None
@@ -102,7 +103,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """Of this start, by the clock: after the first step, which traces."""
-        return time.monotonic() - self._started
+        return (self._over or time.monotonic()) - self._started
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -234,6 +235,7 @@ class Run:
         self.saved.save()
 
     def _end(self) -> None:
+        self._over = time.monotonic()
         if self._capture is not None:
             self._capture.stop()
             self.late, self.latest = self._capture.late, self._capture.latest
@@ -249,6 +251,8 @@ class Run:
         self._save()
 
     def results(self) -> dict[str, Any]:
-        """The totals, for results.json; seconds, but for `latency_ms`."""
+        """The totals, for results.json: `Counts`, and what `figures` makes of them."""
         counts = self.meter.counts
-        return {**vars(counts), **figures(counts), "late": self.late, "latest": self.latest}
+        means = figures(counts)
+        means = {"error_mean": means.pop("error"), "floor_mean": means.pop("floor"), **means}
+        return {**vars(counts), **means, "late": self.late, "latest": self.latest}
