@@ -1,6 +1,6 @@
 """Error of auto-encoding over the delay of pseudo-gradients: runs of several --modules.
 
-    sideways plot delay --results_dir=runs --output=delay.png
+    sideways plot delay --results_dir=runs --frames=3072 --output=delay.png
 
 A line for each way to update (learning rate, beta_1, rates by delay ...), the mean over seeds; a
 point a run. The pseudo-gradients of module 1 of D are 2(D - 1) computation steps late.
@@ -22,6 +22,7 @@ from sideways_tf.runs.read import find_runs
 FLAGS, define = options.new_flags()
 define("results_dir", "runs", "folder of runs, or one above it")
 define("dataset", "moving_objects", "which runs to draw")
+define("frames", 0, "errors after so many stream frames, of runs tested then; 0: at the end", low=0)
 define("output", "delay.png", "the picture, .png or .svg")
 # The auto-encoder's own D; its file imports TensorFlow.
 OWN_DEPTH = 6
@@ -33,21 +34,15 @@ def main() -> None:
     for remark in remarks:
         print(remark, file=sys.stderr)
     lines: dict[str, dict[int, list[Run]]] = {}
-    for run in found:
-        c = run.config
-        if (
-            run.results
-            and c.autoencodes
-            and (c.dataset, c.algorithm) == (FLAGS.dataset, "sideways")
-        ):
-            name = ", ".join(
-                [f"learning rate {c.learning_rate:g}", *(ways(run) or ["as the paper"])]
-            )
-            lines.setdefault(name, {}).setdefault(c.modules or OWN_DEPTH, []).append(run)
+    for run in filter(_wanted, found):
+        rate = f"learning rate {run.config.learning_rate:g}"
+        name = ", ".join([rate, *(ways(run) or ["as the paper"])])
+        lines.setdefault(name, {}).setdefault(run.config.modules or OWN_DEPTH, []).append(run)
     if not lines:
+        when = f" tested after {FLAGS.frames} frames" if FLAGS.frames else ""
         raise UserError(
             f"--results_dir={FLAGS.results_dir} holds no auto-encoding run of Sideways on "
-            f"{FLAGS.dataset}: train first"
+            f"{FLAGS.dataset}{when}: train first"
         )
     from matplotlib.figure import Figure
 
@@ -66,6 +61,19 @@ def main() -> None:
     figure.savefig(FLAGS.output, dpi=110)
 
 
+def _wanted(run: Run) -> bool:
+    c = run.config
+    ours = c.autoencodes and (c.dataset, c.algorithm) == (FLAGS.dataset, "sideways")
+    return ours and bool(_point(run))
+
+
+def _point(run: Run) -> dict[str, float]:
+    """What the run's test said after --frames, or at the end; {} if there was none."""
+    points = (run.results or {}).get("test_curve", [])
+    wanted = [p for p in points if FLAGS.frames in (0, p["stream_frames"])]
+    return wanted[-1] if wanted else {}
+
+
 def late(depth: int) -> int:
     """By how many computation steps the pseudo-gradients of module 1 are late."""
     return 2 * (depth - 1)
@@ -73,11 +81,11 @@ def late(depth: int) -> int:
 
 def _draw(axes: Any, runs: dict[int, list[Run]], name: str, colour: str) -> None:
     depths = sorted(runs)
-    for axis, figure in zip(axes, ("test_error", "test_source_error"), strict=True):
-        found = [[(run.results or {})[figure] for run in runs[depth]] for depth in depths]
+    for axis, figure in zip(axes, ("error", "source_error"), strict=True):
+        found = [[_point(run)[figure] for run in runs[depth]] for depth in depths]
         means = [statistics.fmean(values) for values in found]
         axis.plot([late(d) for d in depths], means, "-", color=colour, label=name)
         for depth, values in zip(depths, found, strict=True):
             axis.plot([late(depth)] * len(values), values, ".", color=colour)
-    floors = [(runs[depth][0].results or {})["test_floor"] for depth in depths]
+    floors = [_point(runs[depth][0])["floor"] for depth in depths]
     axes[0].plot([late(d) for d in depths], floors, "--", color="grey", linewidth=1)

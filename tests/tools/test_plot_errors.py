@@ -58,6 +58,11 @@ def test_errors_over_the_delay(tmp_path):
     ):
         assert f"<!-- {words}" in text or f", {words} -->" in text
     assert "2 (2)" not in text
+    early = plot(f"--results_dir={tmp_path}", "--frames=64", f"--output={picture}", name="delay")
+    assert early.returncode == 0, early.stderr
+    assert picture.read_text() != text
+    never = plot(f"--results_dir={tmp_path}", "--frames=65", f"--output={picture}", name="delay")
+    assert "no auto-encoding run of Sideways on moving_objects tested after 65" in never.stderr
 
 
 def test_nothing_to_draw_is_one_line(tmp_path):
