@@ -10,6 +10,7 @@ folder or --output_dir.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from sideways_tf import cli
 from sideways_tf.errors import UserError
 from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
+from sideways_tf.runs.checks import check_there
+from sideways_tf.runs.folder import RunFolder
 
 FLAGS, define = options.new_flags()
 define("workdir", "", "run: the folder of the run to test")
@@ -31,18 +34,16 @@ options.define_screen(FLAGS)
 
 def main() -> None:
     """Restore the newest checkpoint, test, print a table by class."""
-    import dataclasses
-
-    from sideways_tf.runs import make
-    from sideways_tf.runs.folder import RunFolder
-    from sideways_tf.runs.testing import make_test
-
+    check_there("data_dir", FLAGS.data_dir)
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: name the folder of a run, runs/NAME")
     folder = RunFolder(FLAGS.workdir)
     moved = {"data_dir": FLAGS.data_dir, "cache_dir": FLAGS.cache_dir}
     given = {name: value for name, value in moved.items() if value is not None}
     config = dataclasses.replace(folder.config(), **given)
+    from sideways_tf.runs import make
+    from sideways_tf.runs.testing import make_test
+
     make.start_tensorflow(config)
     model, dataset, done = make.open_trained(config, folder)
     report = make_test(config, dataset, model, folder).measure()

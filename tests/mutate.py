@@ -31,7 +31,7 @@ RECIPE = "tests/runs/test_recipe.py"
 MUTATIONS = [
     ("engines/schedule.py", "return 2 * depth - module", "return 2 * depth - module - 1", SCHEDULE),
     ("engines/schedule.py", "max(0, frames - module + 1)", "max(0, frames - module)", SCHEDULE),
-    ("engines/schedule.py", "if steps < cycle_length", "if steps <= cycle_length", SCHEDULE),
+    ("limits.py", "if steps < cycle_length", "if steps <= cycle_length", SCHEDULE),
     ("engines/schedule.py", "return step - (step - 1) %", "return step - step %", STREAM),
     (
         "engines/schedule.py",

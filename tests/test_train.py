@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sideways_tf.runs.read import read_run
+
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = [
     "--dataset=moving_shapes", "--resize=24", "--size=16", "--frames=12", "--batch_size=4",
@@ -40,6 +42,12 @@ def weights(workdir):
     reader = tf.train.load_checkpoint(str(workdir / "checkpoints"))
     names = [n for n in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in n]
     return {n: reader.get_tensor(n) for n in names if not n.startswith(("seconds", "save_counter"))}
+
+
+def rows(workdir):
+    """What metrics.jsonl holds, but the clocks."""
+    found = map(json.loads, (workdir / "metrics.jsonl").open())
+    return [{k: v for k, v in row.items() if "second" not in k} for row in found]
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +129,7 @@ def test_stopped_and_continued_equals_unbroken_bit_for_bit(number, cache, unbrok
         assert f"--workdir={workdir}" in stdout
     done = train(cache, *SMALL, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr[-2000:]
+    assert rows(workdir) == rows(unbroken[0])
     left, right = weights(unbroken[0]), weights(workdir)
     assert sorted(left) == sorted(right)
     assert sum("kernel" in name for name in left) >= 18, "kernels and two moments of each"
@@ -229,9 +238,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(c
     assert done.returncode == 2, done.stderr[-2000:]
     assert "error: iteration" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "--learning_rate=1e+29 --allow_changed=learning_rate" in done.stderr
     assert not (workdir / "results.json").exists()
     for name, value in weights(workdir).items():
         assert np.isfinite(value).all(), name
+    saved = int(tf.train.latest_checkpoint(str(workdir / "checkpoints")).rpartition("-")[2])
+    lower = ["--learning_rate=1e-3", "--allow_changed=learning_rate"]
+    done = train(cache, *lower, "--log_format=json", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (said[0]["event"], said[0]["iteration"]) == ("start", saved)
+    assert [row["layer"] for row in said[0]["modules"]][-1] == "linear"
+    assert sum(row["work"] for row in said[0]["modules"]) == pytest.approx(1)
+    assert said[-1]["event"] == "result"
+    change = {"iteration": saved, "flag": "learning_rate", "was": 1e30, "now": 1e-3}
+    assert said[-1]["changes"] == [change]
+    assert read_run(workdir).departures["allow_changed"] == (
+        f"learning_rate (1e+30, from iteration {saved} on 0.001)"
+    )
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    assert [row["iteration"] for row in rows if row["part"] == "train"] == list(range(1, 25))
 
 
 def test_help_lists_the_flags_by_group_with_defaults():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
+from sideways_tf.runs.checks import check_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +40,6 @@ _ALGORITHMS = ("bp", "sideways")
 
 def main() -> None:
     """Restore both runs, run them over some test videos, draw."""
-    from sideways_tf.report import reconstruction_pictures as pictures
-    from sideways_tf.runs import make
-
     if not FLAGS.output and not FLAGS.animation:
         raise UserError("--output and --animation are missing: name a .png, a .gif, or both")
     configs = {name: _config(name) for name in _ALGORITHMS}
@@ -52,6 +50,9 @@ def main() -> None:
                 f"the two runs differ in --{name} ({', '.join(values)}): name two runs on the same "
                 "frames"
             )
+    from sideways_tf.report import reconstruction_pictures as pictures
+    from sideways_tf.runs import make
+
     make.start_tensorflow(configs["bp"])
     dataset = make.load_dataset(configs["bp"])
     networks = {name: _network(name, config) for name, config in configs.items()}
@@ -79,6 +80,7 @@ def _config(algorithm: str) -> Config:
     from sideways_tf.runs.folder import RunFolder
 
     path = FLAGS[algorithm].value
+    check_there("data_dir", FLAGS.data_dir)
     if not path:
         raise UserError(f"--{algorithm} is missing: name the folder of a run, runs/NAME")
     config = RunFolder(path).config()

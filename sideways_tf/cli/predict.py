@@ -65,10 +65,12 @@ def main(words: list[str]) -> None:
 
 def _check(words: list[str]) -> tuple[Config, Any]:
     """The configuration and the folder of the run; what is wrong is said before it is opened."""
+    from sideways_tf.runs.checks import check_there
     from sideways_tf.runs.folder import RunFolder
 
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: name the folder of a run, runs/NAME")
+    check_there("data_dir", FLAGS.data_dir)
     if not words:
         raise UserError("name one or more videos")
     if FLAGS.output and len(words) > 1:

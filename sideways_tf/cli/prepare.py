@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
+from sideways_tf.runs.checks import check_there, check_writable
 from sideways_tf.runs.config import DATASETS
 
 FLAGS, define = options.new_flags()
@@ -29,17 +31,25 @@ define("workers", 0, "videos decoded at the same time; 0: all cores", low=0)
 define("test_share", 0.3, "folder without a split: share of test")
 define("split_seed", 0, "folder without a split: seed of the share")
 
+options.define_screen(FLAGS)
+
 
 def main() -> None:
     """Prepares the data set of the flags and prints what came of it."""
+    if FLAGS.dataset not in DATASETS:
+        raise UserError(
+            f"--dataset={FLAGS.dataset}: no such data set; give one of {', '.join(DATASETS)}"
+        )
+    if not FLAGS.data_dir:
+        raise UserError("--data_dir is not given: name the folder for the prepared data set")
+    check_there("source_dir", FLAGS.source_dir)
+    check_writable("data_dir", FLAGS.data_dir)
     # TensorFlow takes seconds to import: --help and mistyped flags should not wait for it.
     from sideways_tf.data.folder import Folder
     from sideways_tf.data.prepare import find_builder, find_source, prepare, quiet_tfds
     from sideways_tf.data.summary import summarise
 
     cls = find_builder(FLAGS.dataset)
-    if not FLAGS.data_dir:
-        raise UserError("--data_dir is not given: name the folder for the prepared data set")
     default = cls.BUILDER_CONFIGS[0].shorter_side
     shorter_side = default if FLAGS.resize is None else FLAGS.resize or None
     config = cls.config_for(FLAGS.split, shorter_side, FLAGS.fps)
@@ -57,4 +67,5 @@ def main() -> None:
         raise UserError(f"--data_dir={FLAGS.data_dir}: {cls.name}/{config.name} is there already")
     start = time.monotonic()
     prepare(builder)
-    print(summarise(builder, time.monotonic() - start))
+    said = summarise(builder, time.monotonic() - start)
+    SCREEN.say("result", said, dataset=builder.name, folder=str(builder.data_dir), report=said)

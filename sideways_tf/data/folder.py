@@ -78,6 +78,7 @@ class Folder(VideoBuilder):
             listing.unlisted.extend(name for name in ignored if name != SPLIT_FILE)
         if not listing.train and not listing.test:
             self._explain_images(source_dir, listing.unlisted)
+            self._explain_depth(source_dir, listing.unlisted)
         return listing
 
     def class_names(self, listing: Listing) -> list[str]:
@@ -111,6 +112,30 @@ class Folder(VideoBuilder):
                 f"{self.name}: holds images ({images[0]} and {len(images) - 1} more), no videos; "
                 f"make a video of each folder: {shlex.join([*make, f'{folder}.mp4'])}"
             )
+
+    def _explain_depth(self, root: Path, ignored: list[str]) -> None:
+        """Says what is wrong where all videos lie too deep, or in no folder."""
+        videos = [name for name in ignored if name.lower().endswith(VIDEO_SUFFIXES)]
+        if not videos:
+            return
+        above = Path(videos[0]).parts[:-2]
+        if above and above[-1] in ("train", *TEST_FOLDERS):
+            above = above[:-1]
+            if not above:
+                there = Path(videos[0]).parts[0]
+                raise UserError(
+                    f"{self.name}: {there}/ is there, a folder of the other part, train/ or test/, "
+                    f"is not: add it, or name {shlex.quote(str(root / there))} to draw a split"
+                )
+        if not above:
+            raise UserError(
+                f"{self.name}: {videos[0]} lies in no class folder: make a folder for each class, "
+                "or take dataset=frames_only, without labels"
+            )
+        raise UserError(
+            f"{self.name}: the videos lie too deep ({videos[0]}): name "
+            f"{shlex.quote(str(root.joinpath(*above)))} in the place of {shlex.quote(str(root))}"
+        )
 
     def _split_by_list(self, path: Path, videos: Iterable[Video]) -> Listing:
         there = {video.name: video for video in videos}

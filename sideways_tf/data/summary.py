@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sideways_tf.data.checks import shown
+from sideways_tf.data.listing import VIDEO_SUFFIXES
 from sideways_tf.data.video_builder import VideoBuilder
 
 # Frames are counted, not timed: beyond this the same motion takes another number of frames.
@@ -27,6 +28,8 @@ def notes(builder: VideoBuilder) -> Iterator[str]:
             yield f"classes in {part}, not in {other}: {_some(names)}"
     if names := [f"{name} ({why})" for name, why in facts["cut_short"]]:
         yield f"taken all the same: {_some(names)}"
+    if outside := [name for name in facts["unlisted"] if name.lower().endswith(VIDEO_SUFFIXES)]:
+        yield f"left out, for they are in no class folder or no list: {_some(outside)}"
     if names := facts["not_square"]:
         yield f"pixels are not square, frames are stored as they are: {_some(names)}"
     low, high = facts["rates"] or (1, 1)

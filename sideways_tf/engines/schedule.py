@@ -20,12 +20,8 @@ i + 1 emitted at step t - 1, which stems from the loss of frame t - 2D + i + 1. 
 The gradients of a frame reach module 1 after 2D - 1 steps: the update cycle.
 """
 
-from sideways_tf.errors import UserError
-
-
-def cycle_length(depth: int) -> int:
-    """Computation steps from a frame's entry to its last weight gradient: 2D - 1 (section 3.2)."""
-    return 2 * depth - 1
+from sideways_tf.limits import check_episode as check_episode
+from sideways_tf.limits import cycle_length as cycle_length
 
 
 def frame_held(module: int, step: int) -> int:
@@ -96,16 +92,3 @@ def source_frame(algorithm: str, step: int, depth: int) -> int:
     """
     entered = step - depth + 1
     return frame_taken(entered, depth) if algorithm == "bp" else entered
-
-
-def check_episode(depth: int, steps: int) -> None:
-    """Refuse an episode that ends before the first gradient reaches module 1.
-
-    Raises:
-      UserError: if `steps` < 2 `depth` - 1.
-    """
-    if steps < cycle_length(depth):
-        raise UserError(
-            f"{steps} frames are too few for {depth} modules: module 1 would never be trained; "
-            f"use at least 2 * {depth} - 1 = {cycle_length(depth)} frames, or fewer modules"
-        )

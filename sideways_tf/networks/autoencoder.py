@@ -15,16 +15,12 @@ computation step. For frames of 240x240 pixels:
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
 
-from sideways_tf.errors import UserError
+from sideways_tf.limits import check_size as check_size
 from sideways_tf.networks.simple_cnn import CHANNELS, STRIDES, convolution
 
 COLOURS = 3
-# A side that every stride divides comes back as it was.
-SIDE_UNIT = math.prod(STRIDES)
 
 
 def autoencoder() -> list[tf.keras.layers.Layer]:
@@ -53,21 +49,6 @@ def decoder() -> tf.keras.layers.Layer:
         COLOURS, 3, strides[-1], "same", name=f"deconv{len(channels)}"
     )
     return tf.keras.Sequential(layers, name="decoder")
-
-
-def check_size(size: int) -> None:
-    """Refuse frames that the decoder would not give back at their size.
-
-    Raises:
-      UserError: naming the nearest sizes that work.
-    """
-    if size % SIDE_UNIT:
-        below = size - size % SIDE_UNIT
-        near = " or ".join(str(n) for n in (below, below + SIDE_UNIT) if n)
-        raise UserError(
-            f"--size={size}: the decoder would give back frames of {below + SIDE_UNIT} pixels; "
-            f"sizes that work are the multiples of {SIDE_UNIT}, such as {near}"
-        )
 
 
 def pixel_error(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

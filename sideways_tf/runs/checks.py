@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from sideways_tf.errors import UserError
+from sideways_tf.limits import DEPTHS
 from sideways_tf.runs.config import ENGINES, UNLABELLED, Config
 
 
@@ -44,11 +45,11 @@ def check_flags(c: Config) -> None:
         (c.look_ahead == "delay" and (c.algorithm == "bp" or not within),
          f"--look_ahead=delay does nothing with --algorithm={c.algorithm} and --update_every="
          f"{c.update_every}, where no weights move before a loss comes back: leave it out"),
-        (c.data_dir and not Path(c.data_dir).expanduser().is_dir(),
-         f"--data_dir={c.data_dir} is no folder: name the one with the data"),
     ):  # fmt: skip
         if wrong:
             raise UserError(said)
+    check_there("data_dir", c.data_dir)
+    c.check(c.modules or DEPTHS[c.model])
     for field in dataclasses.fields(c):
         value, (other, needed) = getattr(c, field.name), field.metadata["only"] or ("", "")
         if other and value != field.default and getattr(c, other) != needed:
@@ -57,6 +58,13 @@ def check_flags(c: Config) -> None:
                 f"it is for --{other}={needed}: leave it out"
             )
     check_writable("cache_dir", c.cache_dir)
+
+
+def check_there(flag: str, path: str | None) -> None:
+    """Refuse a folder of data that is given and is not there."""
+    if path and not Path(path).expanduser().is_dir():
+        what = "a file, not a folder" if Path(path).expanduser().exists() else "no such folder"
+        raise UserError(f"--{flag}={path}: {what}; name the one with the data")
 
 
 def check_writable(flag: str, path: str | Path) -> None:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from sideways_tf.limits import check_episode, check_size
+
 DATASETS = (
     "moving_shapes", "moving_objects", "ucf101", "hmdb51", "cater", "folder", "frames_only",
 )  # fmt: skip
@@ -213,12 +215,12 @@ class Config:
         """Refuse what no flag can see alone; `depth` is D.
 
         Raises:
-          UserError: with the number of frames that D modules need.
+          UserError: with the frames that D modules need, or the sizes an auto-encoder gives back.
         """
-        from sideways_tf.engines import schedule  # Imports TensorFlow: not before it is needed.
-
         if self.algorithm == "sideways" or self.update_every:
-            schedule.check_episode(depth, self.frames)
+            check_episode(depth, self.frames)
+        if self.autoencodes:
+            check_size(self.size)
 
     @property
     def prepared_data(self) -> tuple[object, ...]:

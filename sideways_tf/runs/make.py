@@ -12,7 +12,7 @@ from sideways_tf.errors import UserError
 from sideways_tf.learning_rate import WarmUpThenDrops
 from sideways_tf.model import SidewaysModel
 from sideways_tf.networks import autoencoder, simple_cnn, vgg8
-from sideways_tf.networks.autoencoder import check_size, pixel_error
+from sideways_tf.networks.autoencoder import pixel_error
 from sideways_tf.optimizers import Optimizer
 from sideways_tf.plan import devices
 from sideways_tf.runs.config import Config
@@ -54,7 +54,6 @@ def _layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
     if config.model == "vgg8":
         return vgg8(num_classes, config.dropout)
     if config.autoencodes:
-        check_size(config.size)
         return autoencoder()
     return simple_cnn(num_classes)
 

@@ -49,6 +49,28 @@ def test_overview_version_and_help_do_without_tensorflow(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--dataset=ucf101", "--data_dir=/no/such"],
+        ["train", "--flagfile=/no/such"],
+        ["train", "--frames=10"],
+        ["evaluate", "--workdir=/no/such"],
+        ["predict", "--workdir=/no/such", "/no/such.mp4"],
+        ["prepare", "--dataset=folder", "--data_dir=out", "--source_dir=/no/such"],
+        ["plot", "reconstructions", "--bp=/no/such", "--sideways=/no/such", "--output=a.png"],
+    ],
+)
+def test_what_is_not_there_is_said_before_tensorflow_is_imported(words, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('it takes seconds')")
+    done = sideways(*words, path=tmp_path, cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith("error: ")
+    assert "/no/such" in line or "10 frames are too few" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["tensorflow.py"]
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["trian"], "'trian' is no command: train, evaluate"),
@@ -56,6 +78,8 @@ def test_overview_version_and_help_do_without_tensorflow(tmp_path):
         (["train", "--framez=3"], "framez"),
         (["train", "--learning_rate=nan"], "--learning_rate=nan: give a finite number"),
         (["bench", "speed", "--step_ms=inf"], "--step_ms=inf: give a finite number"),
+        (["train", "--flagfile"], "no such file"),
+        (["train", "--no_such"], "Unknown command line flag 'no_such'"),
         (["plot", "stride"], "name folders of runs"),
     ],
 )
@@ -65,6 +89,7 @@ def test_errors_are_one_line(words, expected):
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert expected in line
+    assert "ERROR::" not in line
 
 
 def test_arguments_are_named_as_flags_where_they_are_flags():

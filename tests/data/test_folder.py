@@ -233,6 +233,40 @@ def test_folders_of_images_are_named_with_the_remedy(tmp_path: Path) -> None:
     assert str(error.value).endswith(f"-i '{folder}/*.jpg' '{folder}.mp4'")
 
 
+@pytest.mark.parametrize(
+    ("videos", "said"),
+    [
+        (["my videos/cat/1.avi", "my videos/dog/2.avi"], "too deep .*: name '{root}/my videos' in"),
+        (
+            ["a/b/train/cat/1.avi", "a/b/test/cat/2.avi"],
+            "too deep .*: name {root}/a/b in the place",
+        ),
+        (["train/cat/1.avi", "train/dog/2.avi"], "train/ is there, .* name {root}/train to draw"),
+        (["1.avi", "2.avi"], "1.avi lies in no class folder: .* dataset=frames_only"),
+    ],
+)
+def test_videos_that_lie_elsewhere_are_answered_with_the_folder_to_name(
+    tmp_path: Path, videos: list[str], said: str
+) -> None:
+    root = tmp_path / "in"
+    for name in videos:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"looked at by name alone")
+    with pytest.raises(UserError, match=said.format(root=root)) as error:
+        _open(root, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_video_below_the_others_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat/1.avi", "cat/2.avi", "cat/more/3.avi"):
+        write_video(tmp_path / "in" / name, 0, 3)
+    _open(tmp_path / "in", tmp_path)
+    said = "left out, for they are in no class folder or no list: cat/more/3.avi"
+    assert said in capsys.readouterr().err
+
+
 def test_the_report_names_classes_of_one_part_mixed_rates_and_odd_pixels(tmp_path: Path) -> None:
     write_video(tmp_path / "in/train/cat/a.avi", 0, 3)
     write_video(tmp_path / "in/train/cow/b.avi", 0, 3, fps=50)

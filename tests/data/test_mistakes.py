@@ -10,7 +10,7 @@ import pytest
 from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.data.folder import Folder
 from sideways_tf.data.hmdb51 import Hmdb51
-from sideways_tf.data.prepare import find_source, prepare
+from sideways_tf.data.prepare import BUILDERS, find_source, prepare
 from sideways_tf.data.staging import Staging
 from sideways_tf.data.video_builder import VideoConfig
 from sideways_tf.errors import UserError
@@ -65,6 +65,16 @@ def test_folders_that_are_not_there_are_named_as_they_were_given(tmp_path: Path)
         with pytest.raises(UserError, match=f"^{argument}=/no/such: no such folder") as error:
             find_source(Folder, "/no/such", CONFIG, argument)
         assert len(_first_line(error)) < 200
+
+
+@pytest.mark.parametrize("name", [name for name, cls in BUILDERS.items() if cls.LAYOUT])
+def test_the_sentence_above_a_layout_is_short(tmp_path: Path, name: str) -> None:
+    for folder in (None, str(tmp_path / "none")):
+        with pytest.raises(UserError) as error:
+            open_dataset(name, data_dir=folder, cache_dir=str(tmp_path / "cache"))
+        first, *layout = str(error.value).split("\n")
+        assert len(first) <= 200
+        assert layout
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])

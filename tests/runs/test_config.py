@@ -15,6 +15,7 @@ from sideways_tf.runs.from_flags import define_flags, from_flags, from_lines, fr
 def parsed(*arguments):
     values = flags.FlagValues()
     define_flags(values)
+    options.define(values, "allow_changed", [], "run: may differ")
     options.parse(values, ["train", *map(str, arguments)])
     return values
 
@@ -27,6 +28,10 @@ def parsed(*arguments):
         (["--dropout=0.5"], "it is for --model=vgg8"),
         (["--engine=gpipe"], "none of --algorithm=sideways: use pipelined, time_shifted or auto"),
         (["--engine=time_shifted", "--update_every=5"], "learns before the clip ends"),
+        (["--frames=10"], "10 frames are too few for 6 modules"),
+        (["--model=vgg8", "--frames=14"], "14 frames are too few for 8 modules"),
+        (["--modules=3", "--frames=4"], "4 frames are too few for 3 modules"),
+        (["--model=autoencoder", "--size=44"], "multiples of 8, such as 40 or 48"),
         (["--update_every=65"], "more than the --frames=64"),
         (["--update_every=5", "--diagnose_every=1"], "updates before one ends"),
         (["--beta_1=0.5", "--optimizer=sgd"], "it is for --optimizer=adam"),
@@ -34,7 +39,7 @@ def parsed(*arguments):
         (["--look_ahead=nesterov", "--beta_1=0"], "give --momentum or --beta_1 above 0"),
         (["--look_ahead=delay"], "no weights move before a loss comes back"),
         (["--look_ahead=delay", "--update_every=1", "--algorithm=bp"], "does nothing with"),
-        (["--data_dir=/none"], "--data_dir=/none is no folder"),
+        (["--data_dir=/none"], "--data_dir=/none: no such folder"),
         (["--cache_dir=/dev/null/a"], "/dev/null is no folder to write in"),
         (["--workdir=/dev/null"], "/dev/null is no folder to write in"),
     ],
@@ -98,3 +103,23 @@ def test_the_folder_alone_goes_on_with_its_run(tmp_path):
     with pytest.raises(UserError) as error:
         open_run(parsed(f"--workdir={tmp_path}", "--frames=64", "--seed=3"))
     assert "--frames was 16, now is 64; --seed was 0, now is 3; name" in str(error.value)
+
+
+def test_what_may_change_while_a_run_goes_on_is_allowed_by_name_and_kept(tmp_path):
+    made = Config(workdir=str(tmp_path))
+    RunFolder(tmp_path).claim(made)
+    (tmp_path / "checkpoints").mkdir()
+    for number in (8, 12):
+        (tmp_path / f"checkpoints/ckpt-{number}.index").touch()
+    given = [f"--workdir={tmp_path}", "--learning_rate=1e-5"]
+    with pytest.raises(UserError, match="or go on with it by --allow_changed=learning_rate$"):
+        open_run(parsed(*given))
+    with pytest.raises(UserError, match="--frames was 64, now is 32"):
+        open_run(parsed(*given, "--frames=32", "--allow_changed=learning_rate"))
+    with pytest.raises(UserError, match="--allow_changed=frames: while a run goes on, only"):
+        open_run(parsed(*given, "--frames=32", "--allow_changed=frames"))
+    config, folder = open_run(parsed(*given, "--allow_changed=learning_rate,weight_decay"))
+    folder.claim(config)
+    change = {"iteration": 12, "flag": "learning_rate", "was": 1e-4, "now": 1e-5}
+    assert RunFolder(tmp_path).changes == [change]
+    assert RunFolder(tmp_path).config().learning_rate == 1e-5
