@@ -7,14 +7,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-from sideways_tf.engines import Episode, make_engine
-from sideways_tf.engines.batched import BatchedBackprop
+from sideways_tf.agreement import Agreement, compare, reference_engine
+from sideways_tf.engines import Episode
 from sideways_tf.errors import UserError
 
 
@@ -129,18 +129,6 @@ def check_finite(model: Any) -> None:
         )
 
 
-class Agreement(NamedTuple):
-    """Of one batch, by module; NaN where either gradient is zero or there is none.
-
-    Attributes:
-      cosine: float [D] in [-1, 1], between pseudo-gradient and true gradient.
-      norm_ratio: float [D], L2 norm of the pseudo-gradient over that of the true gradient.
-    """
-
-    cosine: tf.Tensor
-    norm_ratio: tf.Tensor
-
-
 class Diagnosis(ModuleCallback):
     """Compares what the model trains on with BP's gradients: same batch, weights and masks.
 
@@ -202,46 +190,6 @@ class Diagnosis(ModuleCallback):
                 self.curves.agreement(self.found)
 
 
-def reference_engine(engine: Any) -> Any:
-    """BP on the modules of `engine`: all frames at once where it does so, too."""
-    kind = "batched" if isinstance(engine, BatchedBackprop) else "frame_by_frame"
-    network = engine.network
-    reference = make_engine(
-        "bp", engine.modules, network.loss, kind, masks=network.masks, loss_scale=network.loss_scale
-    )
-    reference.network.specs = network.specs
-    return reference
-
-
-def compare(
-    pseudo: Sequence[Sequence[tf.Tensor]], true: Sequence[Sequence[tf.Tensor]]
-) -> Agreement:
-    """For each module the cosine and the norm ratio over all its gradients' numbers."""
-    rows = [_compare_module(p, t) for p, t in zip(pseudo, true, strict=True)]
-    cosines, ratios = zip(*rows, strict=True)
-    return Agreement(tf.stack(cosines), tf.stack(ratios))
-
-
-def _compare_module(
-    pseudo: Sequence[tf.Tensor], true: Sequence[tf.Tensor]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    if not pseudo:
-        return tf.constant(float("nan")), tf.constant(float("nan"))
-    # float64: squares of small gradients underflow in float32.
-    left, right = _numbers(pseudo), _numbers(true)
-    left_norm, right_norm = tf.norm(left), tf.norm(right)
-    cosine = tf.tensordot(left, right, 1) / (left_norm * right_norm)
-    missing = tf.logical_or(left_norm == 0.0, right_norm == 0.0)
-    nan = tf.constant(float("nan"), tf.float64)
-    values = (tf.where(missing, nan, x) for x in (cosine, left_norm / right_norm))
-    cosine, ratio = (tf.cast(x, tf.float32) for x in values)
-    return cosine, ratio
-
-
-def _numbers(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    return tf.concat([tf.reshape(tf.cast(g, tf.float64), [-1]) for g in gradients], 0)
-
-
 class SaveAndResume(ModuleCallback):
     """Saves the model with its optimizers, pipe and counts, and goes on from what was saved.
 
@@ -279,10 +227,21 @@ class SaveAndResume(ModuleCallback):
     def set_model(self, model: Any) -> None:
         super().set_model(model)
         if self._manager is None:
+            self._forget_removed()
             checkpoint = tf.train.Checkpoint(
                 model=model, mean_loss=self.mean_loss, seconds=self.saved_seconds, **self._also
             )
             self._manager = tf.train.CheckpointManager(checkpoint, str(self.folder), self.keep)
+
+    def _forget_removed(self) -> None:
+        """Let TensorFlow's list hold what is there: removing files goes back to those before."""
+        state = tf.train.get_checkpoint_state(str(self.folder))
+        listed = list(state.all_model_checkpoint_paths) if state else []
+        there = [path for path in listed if Path(f"{path}.index").exists()]
+        if there and there != listed:
+            tf.compat.v1.train.update_checkpoint_state(str(self.folder), there[-1], there)
+        elif listed and not there:
+            (self.folder / "checkpoint").unlink()
 
     def restore(self) -> int:
         """Go back to the newest checkpoint, if there is one; returns the batches trained on.

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf import SidewaysModel
-from sideways_tf.callbacks import Diagnosis, compare, reference_engine
+from sideways_tf.agreement import compare, reference_engine
+from sideways_tf.callbacks import Diagnosis
 from sideways_tf.engines import per_frame
 
 L = tf.keras.layers

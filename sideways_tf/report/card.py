@@ -31,7 +31,7 @@ def write_cards(
     if any(folder.glob(f"train/events.out.tfevents.*{SUFFIX}")):
         return
     values = {name: _value(value) for name, value in configuration.items()}
-    _add(folder / "test", hparams.hparams_pb(values, trial_id=str(folder)))
+    _add(folder / "test", hparams.hparams_pb(values, trial_id=folder.name))
     rows = [f"| {name} | {value} |" for name, value in values.items()]
     card = text.text_pb("configuration", "\n".join(["| flag | value |", "|---|---|", *rows]))
     _add(folder / "train", card, *([custom_scalar.pb(layout)] if layout else []))

@@ -77,7 +77,8 @@ def finish(axes: Axes, percent: bool = False) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # Not 12.5 as "12 %".
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
 

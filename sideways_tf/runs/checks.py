@@ -50,6 +50,12 @@ def check_flags(c: Config) -> None:
             raise UserError(said)
     check_there("data_dir", c.data_dir)
     c.check(c.modules or DEPTHS[c.model])
+    _check_only(c)
+    check_writable("cache_dir", c.cache_dir)
+
+
+def _check_only(c: Config) -> None:
+    """Refuse flags that do nothing without another one."""
     for field in dataclasses.fields(c):
         value, (other, needed) = getattr(c, field.name), field.metadata["only"] or ("", "")
         if other and value != field.default and getattr(c, other) != needed:
@@ -57,7 +63,6 @@ def check_flags(c: Config) -> None:
                 f"--{field.name}={value} does nothing with --{other}={getattr(c, other)}, "
                 f"it is for --{other}={needed}: leave it out"
             )
-    check_writable("cache_dir", c.cache_dir)
 
 
 def check_there(flag: str, path: str | None) -> None:
