@@ -46,6 +46,8 @@ class SidewaysModel(Saving, Fitting):
       devices: TensorFlow devices for the modules, comma-separated, in order; "auto" is all GPUs,
         else all CPUs; "gpu" all GPUs.
       placement: "balanced" by measured times, "one_per_module", or a device for each module.
+      widen: "balanced" may share one module out over several devices, by output channels, where
+        its layers allow it (see `modules/wide.py`); by counted operations.
       update_every: L, computation steps between two updates (section 3.4: an episode is "the whole
         sampled video clip or its subsequence"); 0, or K and more: one update a clip. With fewer the
         pipe goes on from one update to the next, and BP drops the frames that come while it is
@@ -74,6 +76,7 @@ class SidewaysModel(Saving, Fitting):
         engine: str = "auto",
         devices: str = "auto",
         placement: str = "balanced",
+        widen: bool = False,
         update_every: int = 0,
         dropout_mask: str = "episode",
         seed: int | None = None,
@@ -88,7 +91,9 @@ class SidewaysModel(Saving, Fitting):
         self._engine_arguments: dict[str, Any] = {
             "algorithm": algorithm, "engine": engine, "masks": dropout_mask
         }  # fmt: skip
-        self._device_arguments = {"devices": devices, "placement": placement}
+        self._device_arguments: dict[str, Any] = {
+            "devices": devices, "placement": placement, "widen": widen
+        }  # fmt: skip
         self.update_every = update_every
         self._check_arguments()
         self.modules: list[SidewaysBlock] = []
@@ -117,6 +122,8 @@ class SidewaysModel(Saving, Fitting):
         names = device_lib.find_devices(self._device_arguments["devices"])
         placement = self._device_arguments["placement"]
         device_lib.device_numbers(placement, self.depth, names, lambda: [1.0] * self.depth)
+        if self._device_arguments["widen"] and placement != "balanced":
+            raise UserError(f"placement={placement}: widen=True plans by itself: give balanced")
         masks = self._engine_arguments["masks"]
         if masks not in MASKS:
             raise UserError(f"dropout_mask={masks}: give one of {', '.join(MASKS)}")
@@ -188,10 +195,16 @@ class SidewaysModel(Saving, Fitting):
         if self._depth:
             layers = split(self._given, self._depth, frame=measured)
         names = device_lib.find_devices(self._device_arguments["devices"])
-        placed = device_lib.place(self._device_arguments["placement"], layers, measured, names)
-        there = [_on_device(*pair) for pair in zip(layers, placed, strict=True)]
+        if self._device_arguments["widen"] and len(names) > 1:
+            placed = device_lib.place_wide(layers, measured, names)
+        else:
+            found = device_lib.place(self._device_arguments["placement"], layers, measured, names)
+            placed = [(name, []) for name in found]
         self._originals = lambda: layers
-        return [SidewaysBlock(*pair) for pair in zip(there, placed, strict=True)]
+        return [
+            SidewaysBlock(_on_device(layer, device), device, slices)
+            for layer, (device, slices) in zip(layers, placed, strict=True)
+        ]
 
     def _streams(self, frames: int) -> bool:
         """Whether weights move before the clip ends (L < K)."""

@@ -17,7 +17,7 @@ class Saving(tf.keras.Model):
     optimizers: ModuleOptimizers
     _compiled: dict[str, Any]
     _engine_arguments: dict[str, Any]
-    _device_arguments: dict[str, str]
+    _device_arguments: dict[str, Any]
 
     def get_config(self) -> dict:
         arguments = dict(self._engine_arguments)

@@ -89,7 +89,7 @@ def make_engine(
         raise UserError(f"algorithm={algorithm}: give one of {', '.join(ENGINES)}")
     there = ENGINES[algorithm]
     if engine == "auto":
-        several = len({module.device for module in modules}) > 1
+        several = len({name for module in modules for name in module.devices}) > 1
         engine = list(there)[0 if several or stream else 1]
     if engine not in there:
         raise UserError(
@@ -104,7 +104,7 @@ def _check_engine(
     engine: str, by_steps: str, modules: Sequence[SidewaysBlock], stream: bool
 ) -> None:
     """Refuse an engine that the placement or the updates do not allow; `by_steps` does."""
-    used = len({module.device for module in modules})
+    used = len({name for module in modules for name in module.devices})
     if used > 1 and engine in ("time_shifted", "batched"):
         raise UserError(
             f"engine={engine} runs on one device, the modules take {used}: give one of devices, or "

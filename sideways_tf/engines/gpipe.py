@@ -31,6 +31,7 @@ from sideways_tf.engines.passes import (
     zero_gradients,
 )
 from sideways_tf.engines.scheme import learn
+from sideways_tf.modules.wide import weights_held
 
 
 class GPipeBackprop(Engine):
@@ -46,8 +47,9 @@ class GPipeBackprop(Engine):
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
     ) -> tuple[Episode, list[list[tf.Tensor]]]:
         frames, drain = clip.shape[0], _Drain(self.network, clip, module_seeds(seed, self.depth))
-        inputs, outputs, memories = drain.forward()
-        losses, sums = drain.backward(targets, inputs)
+        with weights_held(self.modules):
+            inputs, outputs, memories = drain.forward()
+            losses, sums = drain.backward(targets, inputs)
         pairs = zip(self.modules, sums, strict=True)
         means = [mean_with_penalty(m, total, frames) for m, total in pairs]
         loss = tf.add_n(losses) / frames + weight_penalties(self.modules, self.network.loss_type)

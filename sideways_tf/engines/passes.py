@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -19,6 +19,7 @@ class Pass(NamedTuple):
     """A forward pass that can be run backward: h_out = H_i(h_in).
 
     Attributes:
+      sources: the trainable variables, or slices of them: see `SidewaysBlock.sources`.
       memory: what the module remembers after it.
       penalty: [], what the layer itself has added to the loss; None if it never does.
     """
@@ -29,6 +30,7 @@ class Pass(NamedTuple):
     h_out: tf.Tensor
     memory: list[tf.Tensor]
     penalty: tf.Tensor | None
+    sources: list[Any]
 
 
 def open_step(
@@ -53,12 +55,13 @@ def memory_after(module: SidewaysBlock, step: Step) -> list[tf.Tensor]:
 def forward(module: SidewaysBlock, h_in: tf.Tensor, step: Step) -> Pass:
     """Run `module` at the activation it has just consumed, on its device."""
     with tf.device(module.device), tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(module.trainable_variables)
+        sources = module.sources(step)
+        tape.watch(sources)
         if h_in.dtype.is_floating:
             tape.watch(h_in)
         h_out = module.forward(h_in, step)
         penalty = module.activity_penalty() if module.facts.adds_loss else None
-    return Pass(module, tape, h_in, h_out, memory_after(module, step), penalty)
+    return Pass(module, tape, h_in, h_out, memory_after(module, step), penalty, sources)
 
 
 def backward(
@@ -85,14 +88,15 @@ def backward(
                 weight = tf.cast(scale, weight.dtype)
             targets, directions = [*targets, run.penalty], [above, weight]
         watched = run.h_in.dtype.is_floating and not first
-        sources = [list(run.module.trainable_variables), [run.h_in] if watched else []]
+        sources = [run.sources, [run.h_in] if watched else []]
         weights, below = run.tape.gradient(
             targets, sources, directions, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         if not first and not watched:  # Whole numbers: nothing can go back through them.
             below = [tf.zeros_like(run.h_in)]
         # A module that is not due gives zeros of this shape.
-        return dense(weights), [tf.ensure_shape(b, run.h_in.shape) for b in below]
+        weights = run.module.whole(dense(weights))
+        return weights, [tf.ensure_shape(b, run.h_in.shape) for b in below]
 
 
 def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:

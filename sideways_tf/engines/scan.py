@@ -22,6 +22,7 @@ from sideways_tf.engines.loss_scale import all_finite
 from sideways_tf.engines.network import Network, State
 from sideways_tf.engines.passes import mean_with_penalty, zero_gradients
 from sideways_tf.engines.scheme import Learnt, Scheme
+from sideways_tf.modules.wide import weights_held
 
 # (module, from 0; its averaged pseudo-gradients): one update, in the module's place.
 Update = Callable[[int, list[tf.Tensor]], None]
@@ -83,13 +84,14 @@ def scan(
     room = _room(network, clip) if keep_outputs else []
     body = _Body(network, scheme, clip, targets, seeds, windows, stepped)
     losses = [[tf.zeros([], network.loss_type)] if has else [] for has in network.has_loss]
-    _, state, losses, window, outputs = tf.while_loop(
-        lambda n, *_: n < steps,
-        body,
-        (tf.constant(0), state, losses, windows.open(), room),
-        maximum_iterations=steps,
-        parallel_iterations=scheme.steps_at_once,
-    )
+    with weights_held([] if every else network.modules):
+        _, state, losses, window, outputs = tf.while_loop(
+            lambda n, *_: n < steps,
+            body,
+            (tf.constant(0), state, losses, windows.open(), room),
+            maximum_iterations=steps,
+            parallel_iterations=scheme.steps_at_once,
+        )
     outputs = outputs.stack() if keep_outputs else None
     statistics = (tf.stack(column) if every else None for column in window[1:5])
     return Scanned(state, outputs, losses, window.sums, *statistics)

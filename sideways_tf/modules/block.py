@@ -13,6 +13,7 @@ from sideways_tf.modules.draws import stateless_draws
 from sideways_tf.modules.folded_norm import folded_norms
 from sideways_tf.modules.step import Step, plain
 from sideways_tf.modules.trace import Traced, trace
+from sideways_tf.modules.wide import Slice, Wide
 
 
 @tf.keras.utils.register_keras_serializable("sideways_tf")
@@ -23,6 +24,8 @@ class SidewaysBlock(tf.keras.layers.Layer):
       layer: any Keras layer or model from one tensor to one tensor, examples along axis 0; its
         variables are made on `device` where it is not built yet. It is left as it is.
       device: a TensorFlow device name; "" leaves the choice to TensorFlow.
+      slices: (device, output channels) of each slice, where several devices share the module out,
+        `device` one of them; see `wide.py`.
 
     Attributes:
       buffers: what rests between calls: `activation`, h_i as last emitted [B, ...], and
@@ -31,11 +34,20 @@ class SidewaysBlock(tf.keras.layers.Layer):
     """
 
     _known: Traced | None
+    wide: Wide | None
 
-    def __init__(self, layer: tf.keras.layers.Layer, device: str = "", **kwargs: Any):
+    def __init__(
+        self,
+        layer: tf.keras.layers.Layer,
+        device: str = "",
+        slices: Sequence[tuple[str, int]] = (),
+        **kwargs: Any,
+    ):
         super().__init__(autocast=False, **{"name": f"module_{layer.name}", **kwargs})
         self.layer = layer
         self.device = device
+        self.slices = [Slice(*each) for each in slices]
+        object.__setattr__(self, "wide", None)  # Hidden from Keras, as what it knows.
         self.know(None)
         # A checkpoint keeps it; it is none of the layer's weights.
         self.buffers = tf.train.Checkpoint()
@@ -50,7 +62,7 @@ class SidewaysBlock(tf.keras.layers.Layer):
         step.rows = tf.shape(h)[0]
         kept_apart = folded_norms(self.layer) if step.folded else contextlib.nullcontext()
         with step.active(self.state), stateless_draws(), kept_apart:
-            out = self(h, training=True)
+            out = self.wide.forward(h, step) if self.wide else self(h, training=True)
         # Keras loses the batch's size in some layers; a loop has to know it.
         known = self.facts.h_out.shape if self.facts else tf.TensorShape(None)
         return tf.ensure_shape(out, [h.shape[0], *known[1:]]) if known.rank else out
@@ -82,7 +94,13 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
     def inspect(self, number: int, h_in: tf.TensorSpec) -> Traced:
         """Build the module i = `number` on its device, for an input like `h_in`; see `trace`."""
-        self.know(trace(self, number, h_in))
+        object.__setattr__(self, "wide", None)
+        found = trace(self, number, h_in)
+        if len(self.slices) > 1:
+            with tf.device(self.device):
+                object.__setattr__(self, "wide", Wide(self.layer, self.slices, h_in))
+            found = trace(self, number, h_in)
+        self.know(found)
         return self.facts
 
     @property
@@ -90,6 +108,24 @@ class SidewaysBlock(tf.keras.layers.Layer):
         """Whether any part of the layer does, as its policy says."""
         parts = self.layer._flatten_layers()
         return any(getattr(part, "compute_dtype", None) == "float16" for part in parts)
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that work for the module."""
+        return [each.device for each in self.slices] or [self.device]
+
+    def sources(self, step: Step) -> list[Any]:
+        """What gradients are taken of in this step's pass: the trainable variables, or slices."""
+        trained = list(self.trainable_variables)
+        if self.wide is None:
+            return trained
+        step.slices = self.wide.taken()
+        return self.wide.sources(step.slices, trained)
+
+    def whole(self, gradients: Sequence[Any]) -> list[Any]:
+        """Gradients of `sources` as those of the trainable variables."""
+        trained = list(self.trainable_variables)
+        return self.wide.joined(gradients, trained) if self.wide else list(gradients)
 
     def know(self, facts: Traced | None) -> None:
         """Keep `facts`, hidden from Keras, which would take the variables for the module's own."""
@@ -129,7 +165,9 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
     def get_config(self) -> dict:
         layer = tf.keras.saving.serialize_keras_object(self.layer)
-        return {**super().get_config(), "layer": layer, "device": self.device}
+        slices = [list(each) for each in self.slices]
+        own = {"layer": layer, "device": self.device, "slices": slices}
+        return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config: dict) -> SidewaysBlock:

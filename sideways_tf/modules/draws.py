@@ -34,6 +34,8 @@ def draw(step: Step, sampler: Sampler, shape: Any) -> tf.Tensor:
     """
     assert step.rows is not None
     key, shape = step.next_key(), tf.convert_to_tensor(shape, tf.int32)
+    if step.channels:
+        sampler = _cut(sampler, *step.channels)
     if step.masks == "step" and step.count == 1:
         return sampler(shape, tf.random.experimental.stateless_fold_in(key, step.frames[0]))
     if step.count == 1 or shape.shape[0] == 0:
@@ -52,6 +54,16 @@ def draw(step: Step, sampler: Sampler, shape: Any) -> tf.Tensor:
     drawn = tf.map_fn(of_frame, step.frames, fn_output_signature=signature)
     every = tf.concat([[step.count, step.rows // step.count], shape[1:]], 0)
     return tf.reshape(tf.broadcast_to(drawn, every), tf.concat([[step.rows], shape[1:]], 0))
+
+
+def _cut(sampler: Sampler, start: int, stop: int, channels: int) -> Sampler:
+    """What a module that is shared out draws, of which a slice takes its channels."""
+
+    def sample(shape: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        drawn = sampler(tf.concat([shape[:-1], [channels]], 0), key)[..., start:stop]
+        return tf.reshape(drawn, shape)
+
+    return sample
 
 
 def _normal(

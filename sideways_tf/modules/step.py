@@ -42,6 +42,8 @@ class Step:
         frames give equal results (the paper's *Intuitions*); "step": is drawn anew for each frame.
       rows: int32 [], T * B, the first axis of the module's input.
       draws: how many there were so far.
+      channels: (start, stop, all) where a slice of a module runs: which output channels it has.
+      slices: the weights of a module that is shared out, [slice][weight]; see `wide.py`.
       calls: of each moving statistic of a folded batch norm, its value before and those of the T
         frames [T, C] at each call.
     """
@@ -54,6 +56,8 @@ class Step:
     masks: str = "episode"
     rows: tf.Tensor | None = None
     draws: int = 0
+    channels: tuple[int, int, int] | None = None
+    slices: list[list[tf.Tensor]] | None = None
     calls: dict[Any, tuple[tf.Tensor, list[tf.Tensor]]] = field(default_factory=dict)
     graph: object = field(default_factory=lambda: _graph())
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from sideways_tf.modules.block import SidewaysBlock, build_modules
+from sideways_tf.modules.slicing import units_of, why_whole
 from sideways_tf.modules.split import copy_layer
 
 
@@ -21,11 +22,18 @@ class Cost(NamedTuple):
       forward, backward: floating-point operations, a multiply-add counts as two. Module 1 takes no
         gradient of its input.
       parameter_bytes: of its trainable variables.
+      units: output channels that several devices can share; 0: it stays whole, and
+      whole: why.
+      in_bytes, out_bytes: of its input and its output.
     """
 
     forward: int
     backward: int
     parameter_bytes: int
+    units: int = 0
+    whole: str = ""
+    in_bytes: int = 0
+    out_bytes: int = 0
 
 
 def scratch_modules(
@@ -69,12 +77,18 @@ def costs(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list
     """The cost of each of `layers` on batches of `frame` [B, ...], counted by TensorFlow."""
     modules, specs = scratch_modules(layers, frame)
     counted = []
-    for i, (module, (h_in, _)) in enumerate(zip(modules, specs, strict=True)):
+    for i, (module, (h_in, h_out)) in enumerate(zip(modules, specs, strict=True)):
         forward = _operations(lambda h, m=module: m(h, training=True), h_in)
         both = _operations(lambda h, m=module, first=i == 0: gradients(m, h, first), h_in)
-        size = sum(v.dtype.size * v.shape.num_elements() for v in module.trainable_variables)
-        counted.append(Cost(forward, both - forward, size))
+        size = sum(_bytes(v) for v in module.trainable_variables)
+        units, reason = units_of(module.layer), why_whole(module.layer)
+        ends = _bytes(h_in), _bytes(h_out)
+        counted.append(Cost(forward, both - forward, size, units, reason, *ends))
     return counted
+
+
+def _bytes(tensor: tf.TensorSpec | tf.Variable) -> int:
+    return tensor.dtype.size * tensor.shape.num_elements()
 
 
 def gradients(module: SidewaysBlock, h: tf.Tensor, first: bool) -> list[tf.Tensor]:

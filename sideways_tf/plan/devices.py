@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
-from sideways_tf.plan import balance
+from sideways_tf.plan import balance, shares
+from sideways_tf.plan.costs import costs
 from sideways_tf.plan.times import measure
 
 CONNECT_SECONDS = 5.0
@@ -130,6 +131,27 @@ def place(
         return [times.both for times in measure(layers, frame, devices[0])]
 
     return [devices[n] for n in device_numbers(placement, len(layers), devices, seconds)]
+
+
+def place_wide(
+    layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, devices: Sequence[str]
+) -> list[tuple[str, list[tuple[str, int]]]]:
+    """For each module its device, and all that share it, with their output channels.
+
+    By counted operations, not by measured times: which device sums what would change from run to
+    run, and with it the rounding. Args as of `place`.
+    """
+    loads = [
+        shares.Load(
+            float(cost.forward + cost.backward), cost.units, cost.in_bytes, cost.out_bytes,
+            cost.parameter_bytes,
+        )
+        for cost in costs(layers, frame)
+    ]  # fmt: skip
+    plan = shares.widen(loads, len(devices))
+    return [
+        (devices[shares.lead(each)], [(devices[n], units) for n, units in each]) for each in plan
+    ]
 
 
 def device_numbers(

@@ -117,6 +117,10 @@ class Config:
         "one_per_module", "model: one_per_module (neighbours share where devices are fewer), "
         "balanced (by measured times), or a device for each module, comma-separated: its number "
         "in --devices, from 0, or name", affects="rounding")
+    widen: bool = option(
+        False, "model: --placement=balanced may share one module out over several devices, by "
+        "output channels, as counted operations say", affects="rounding",
+        only=("placement", "balanced"))
     modules: int = option(
         0, "model: N: cut the network into so many modules, even in operations; this changes D, "
         "hence what Sideways computes; 0: the model's own", low=0)

@@ -104,6 +104,7 @@ def make_model(config: Config, dataset: VideoDataset) -> SidewaysModel:
         engine=config.engine,
         devices=config.devices,
         placement=config.placement,
+        widen=config.widen,
         update_every=config.update_every,
         dropout_mask=config.dropout_mask,
         seed=config.seed,
