@@ -14,7 +14,8 @@ class Job:
     Attributes:
       model: "simple_cnn" or "vgg8".
       algorithm: "bp" or "sideways"; "profile" measures the modules one by one.
-      engine: of this package, or "keras": batched BP in plain Keras.
+      engine: of this package; "keras", batched BP in plain Keras; or data-parallel BP,
+        "mirrored", batched, and "mirrored_frames", frame by frame.
       device_kind: "gpu", "cpu" or "simulated".
       devices: how many.
       placement: the device of each module, from 0.
@@ -22,7 +23,10 @@ class Job:
       dropout: rate in VGG-8's hidden linear modules.
       steps, repeats: training steps timed at a time, and how often.
       threads: threads of one kernel on a CPU; 0 leaves all threads to TensorFlow.
-      times: simulated: seconds (forward, backward) of each module.
+      times: simulated: seconds (forward, backward) of each slice of each module, what arrives
+        over a device's link included.
+      shares: of each module (device, output channels) of each slice; empty: whole modules.
+      link_gbps: speed of a device's link; 0: sending costs nothing.
       trace: folder for a timeline; "" for none.
       purpose: "speed", or "memory": rows that are only there for their memory.
     """
@@ -41,9 +45,11 @@ class Job:
     steps: int
     repeats: int
     threads: int
-    times: tuple[tuple[float, float], ...] = ()
+    times: tuple[tuple[tuple[float, float], ...], ...] = ()
     trace: str = ""
     purpose: str = "speed"
+    shares: tuple[tuple[tuple[int, int], ...], ...] = ()
+    link_gbps: float = 0.0
 
     def to_json(self) -> str:
         """One line."""
@@ -54,13 +60,20 @@ class Job:
         """The inverse of `to_json`."""
         fields: dict[str, Any] = json.loads(text)
         fields["placement"] = tuple(fields["placement"])
-        fields["times"] = tuple((f, b) for f, b in fields["times"])
+        for name in ("times", "shares"):
+            fields[name] = tuple(tuple(map(tuple, slices)) for slices in fields[name])
         return Job(**fields)
+
+    @property
+    def wide(self) -> bool:
+        """Whether a module is shared out over several devices."""
+        return any(len(slices) > 1 for slices in self.shares)
 
     @property
     def name(self) -> str:
         """For a progress bar and for file names."""
         parts = [self.model, self.algorithm, self.engine, f"{self.devices}_{self.device_kind}"]
+        parts += ["wide"] if self.wide else []
         return "-".join([*parts, *([f"{self.frames}_frames"] if self.purpose == "memory" else [])])
 
 
@@ -77,6 +90,8 @@ ENGINE_WORDS = {
     ("bp", "gpipe"): "exact pipelined BP (GPipe)",
     ("bp", "batched"): "BP, batched",
     ("bp", "keras"): "BP, batched, plain Keras",
+    ("bp", "mirrored"): "data-parallel BP, batched",
+    ("bp", "mirrored_frames"): "data-parallel BP, frame by frame",
     ("sideways", "pipelined"): "Sideways, pipelined",
     ("sideways", "time_shifted"): "Sideways, time-shifted",
 }

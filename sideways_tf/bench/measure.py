@@ -12,6 +12,7 @@ START = time.perf_counter()
 
 import contextlib  # noqa: E402, the first step is timed from here on
 import dataclasses  # noqa: E402
+import itertools  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
@@ -25,11 +26,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402
 
+from sideways_tf.bench.data_parallel import DataParallel  # noqa: E402
 from sideways_tf.bench.figure import write_timeline  # noqa: E402
 from sideways_tf.bench.job import Job  # noqa: E402
 from sideways_tf.bench.plain_keras import PlainKeras  # noqa: E402
 from sideways_tf.bench.probe import ProbedLayer  # noqa: E402
-from sideways_tf.bench.simulated import allow_sleepers, simulated_modules  # noqa: E402
+from sideways_tf.bench.simulated import allow_sleepers, simulated_slices  # noqa: E402
 from sideways_tf.bench.timeline import Timeline, busy_shares  # noqa: E402
 from sideways_tf.engines import Engine, make_engine, per_frame  # noqa: E402
 from sideways_tf.errors import UserError  # noqa: E402
@@ -42,8 +44,9 @@ from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
 from sideways_tf.report import progress  # noqa: E402
 
 LEARNING_RATE = 1e-4
-# What a simulated module passes on, [B, WIDTH]: its size costs nothing and says nothing.
-WIDTH = 2
+# What a simulated module passes on, [B, WIDTH]: its size costs nothing and says nothing, but that
+# it can be cut.
+WIDTH = 256
 
 
 def resolved(job: Job) -> Job:
@@ -70,7 +73,7 @@ def start_tensorflow(job: Job) -> list[str]:
             )
         return found[: job.devices or None]
     if job.device_kind == "simulated":
-        allow_sleepers(len(job.times))
+        allow_sleepers(sum(map(len, job.times)))
     elif job.threads:
         tf.config.threading.set_intra_op_parallelism_threads(job.threads)
         # A module that is measured alone must not lend itself the other devices' threads.
@@ -114,6 +117,10 @@ def profile(job: Job) -> dict[str, Any]:
                 "forward_flops": cost.forward,
                 "backward_flops": cost.backward,
                 "parameter_bytes": cost.parameter_bytes,
+                "units": cost.units,
+                "whole": cost.whole,
+                "in_bytes": cost.in_bytes,
+                "out_bytes": cost.out_bytes,
             }
             for layer, seconds, cost in zip(layers_of(job), times, counted, strict=True)
         ],
@@ -123,15 +130,32 @@ def profile(job: Job) -> dict[str, Any]:
 def make_modules(job: Job, names: list[str], timeline: Timeline, probed: bool) -> list:
     """The job's modules on their devices; `probed` ones note when they run."""
     if job.device_kind == "simulated":
-        times = [ModuleTime(*pair) for pair in job.times]
-        return simulated_modules(times, job.placement, names, timeline)
+        return simulated_slices(simulated_shares(job), names, timeline)
     layers = layers_of(job)
     if probed:
         layers = [
             ProbedLayer(layer, i, job.placement[i - 1], timeline)
             for i, layer in enumerate(layers, 1)
         ]
-    return [SidewaysBlock(x, names[n]) for x, n in zip(layers, job.placement, strict=True)]
+    slices = [[(names[n], units) for n, units in each] for each in job.shares] or [[]] * len(layers)
+    return [
+        SidewaysBlock(layer, names[n], each)
+        for layer, n, each in zip(layers, job.placement, slices, strict=True)
+    ]
+
+
+def simulated_shares(job: Job) -> list[list[tuple[int, int, ModuleTime]]]:
+    """Accelerator, channels out of WIDTH, and seconds of each slice of each module."""
+    placed = job.shares or [((n, 1),) for n in job.placement]
+    modules = []
+    for slices, times in zip(placed, job.times, strict=True):
+        total = sum(units for _, units in slices)
+        ends = [WIDTH * n // total for n in itertools.accumulate(units for _, units in slices)]
+        counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        devices = [n for n, _ in slices]
+        pairs = (ModuleTime(*pair) for pair in times)
+        modules.append(list(zip(devices, counts, pairs, strict=True)))
+    return modules
 
 
 def make_optimizer() -> tf.keras.optimizers.legacy.Optimizer:
@@ -146,6 +170,9 @@ def make_step(
     if job.engine == "keras":
         with tf.device(names[0]):
             return PlainKeras(layers_of(job), make_optimizer())
+    if job.engine.startswith("mirrored"):
+        at_once = job.engine == "mirrored"
+        return DataParallel(lambda: layers_of(job), make_optimizer, names, at_once)
     engine = make_engine(
         job.algorithm,
         make_modules(job, names, timeline, probed),

@@ -10,7 +10,7 @@ from typing import Any
 from sideways_tf.bench.job import Job
 from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
-from sideways_tf.plan import balance
+from sideways_tf.plan import balance, shares
 from sideways_tf.plan import devices as placement
 
 Modules = Sequence[dict[str, Any]]
@@ -49,7 +49,76 @@ def numbers_for(chosen: str, modules: Modules, devices: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def speed_jobs(template: Job, modules: Modules, available: int, chosen: str) -> list[Job]:
+def loads_of(modules: Modules) -> list[shares.Load]:
+    """The modules as the planner takes them."""
+    seconds = costs_of(modules)
+    names = ("units", "in_bytes", "out_bytes", "parameter_bytes")
+    return [
+        shares.Load(cost, *(module.get(name, 0) for name in names))
+        for cost, module in zip(seconds, modules, strict=True)
+    ]
+
+
+def whole_shares(numbers: Sequence[int], modules: Modules) -> tuple[shares.Shares, ...]:
+    """Whole modules on the devices `numbers`."""
+    return tuple(
+        ((n, max(load.units, 1)),) for n, load in zip(numbers, loads_of(modules), strict=True)
+    )
+
+
+def wide_jobs(job: Job, modules: Modules) -> list[Job]:
+    """BP and Sideways with modules shared out over the devices of `job`; none if none gains."""
+    rate = link_rate(job)
+    found = tuple(shares.widen(loads_of(modules), job.devices, rate))
+    if all(len(each) == 1 for each in found):
+        return []
+    leads = tuple(shares.lead(each) for each in found)
+    pairs = [("bp", "frame_by_frame"), ("sideways", "pipelined")]
+    return [
+        with_times(
+            dataclasses.replace(job, algorithm=a, engine=e, shares=found, placement=leads), modules
+        )
+        for a, e in pairs
+    ]
+
+
+def link_rate(job: Job) -> float:
+    """Bytes per second; 0: sending costs nothing."""
+    return job.link_gbps * 1e9 / 8
+
+
+def slice_seconds(job: Job, modules: Modules) -> list[list[tuple[int, float, float]]]:
+    """For each module, for each slice: device, seconds forward and backward.
+
+    A slice takes its part of its module's time; what arrives over the link is waited for.
+    """
+    placed = job.shares or whole_shares(job.placement, modules)
+    arrived = shares.traffic(loads_of(modules), placed)
+    per_byte = 1 / link_rate(job) if job.link_gbps else 0.0
+    return [
+        [
+            (
+                device,
+                module["forward_seconds"] * part + there[device].forward * per_byte,
+                module["backward_seconds"] * part + there[device].backward * per_byte,
+            )
+            for (device, part) in ((share[0], shares.part(share, each)) for share in each)
+        ]
+        for module, each, there in zip(modules, placed, arrived, strict=True)
+    ]
+
+
+def with_times(job: Job, modules: Modules) -> Job:
+    """On simulated accelerators: with the seconds of each slice."""
+    if job.device_kind != "simulated":
+        return job
+    times = tuple(tuple((f, b) for _, f, b in each) for each in slice_seconds(job, modules))
+    return dataclasses.replace(job, times=times)
+
+
+def speed_jobs(
+    template: Job, modules: Modules, available: int, chosen: str, widen: bool = False
+) -> list[Job]:
     """The rows of one model, the fewest devices first.
 
     Args:
@@ -57,6 +126,7 @@ def speed_jobs(template: Job, modules: Modules, available: int, chosen: str) -> 
       modules: the model's profile.
       available: how many devices there are.
       chosen: --placement; a list is for all devices, fewer ones are balanced.
+      widen: on the most devices, rows whose modules are shared out beside those of whole ones.
     """
     schedule.check_episode(len(modules), template.frames)
     counts = device_counts(available, len(modules))
@@ -67,6 +137,8 @@ def speed_jobs(template: Job, modules: Modules, available: int, chosen: str) -> 
         engines = [("bp", "frame_by_frame"), ("sideways", "pipelined")]
         if n > 1:
             engines.append(("bp", "gpipe"))
+            if template.device_kind != "simulated" and template.batch % n == 0:
+                engines += [("bp", "mirrored"), ("bp", "mirrored_frames")]
         elif template.device_kind != "simulated":
             engines = [
                 ("bp", "keras"), ("bp", "batched"), ("sideways", "time_shifted"), *engines
@@ -75,8 +147,10 @@ def speed_jobs(template: Job, modules: Modules, available: int, chosen: str) -> 
             traced = n == counts[-1] and engine in ("frame_by_frame", "pipelined", "gpipe")
             job = dataclasses.replace(template, algorithm=algorithm, engine=engine, devices=n)
             trace = template.trace if traced else ""
-            jobs.append(dataclasses.replace(job, placement=numbers, trace=trace))
-    return jobs
+            job = dataclasses.replace(job, placement=numbers, trace=trace)
+            jobs.append(with_times(job, modules))
+    most = dataclasses.replace(template, devices=counts[-1], trace="")
+    return [*jobs, *(wide_jobs(most, modules) if widen and counts[-1] > 1 else [])]
 
 
 def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
@@ -120,11 +194,12 @@ def device_seconds(job: Job, modules: Modules) -> list[float]:
         depth = len(modules)
         counts = [schedule.gamma(i, depth, job.frames) for i in range(1, depth + 1)]
     forwards = 2 if job.engine == "gpipe" else 1
-    seconds = [
-        forwards * job.frames * m["forward_seconds"] + count * m["backward_seconds"]
-        for m, count in zip(modules, counts, strict=True)
-    ]
-    return balance.device_sums(seconds, job.placement)
+    slices = slice_seconds(job, modules)
+    sums = [0.0] * (1 + max(device for each in slices for device, _, _ in each))
+    for each, count in zip(slices, counts, strict=True):
+        for device, forward, backward in each:
+            sums[device] += forwards * job.frames * forward + count * backward
+    return sums
 
 
 def predicted_seconds(job: Job, modules: Modules) -> float | None:
@@ -133,15 +208,25 @@ def predicted_seconds(job: Job, modules: Modules) -> float | None:
     BP runs one module at a time; Sideways keeps the fullest device at work; GPipe fills and
     drains its pipe twice and computes the forward pass twice.
     """
-    both, frames = costs_of(modules), job.frames
+    frames, slices = job.frames, slice_seconds(job, modules)
     if job.engine == "pipelined":
         return max(device_seconds(job, modules))
     if job.engine == "frame_by_frame":
-        return frames * sum(both)
+        return frames * sum(max(f for _, f, _ in x) + max(b for _, _, b in x) for x in slices)
     if job.engine == "gpipe":
-        forward = [m["forward_seconds"] for m in modules]
+        forward = [each[0][1] for each in slices]
+        both = [each[0][1] + each[0][2] for each in slices]
         return sum(
             sum(costs) + (frames - 1) * max(balance.device_sums(costs, job.placement))
             for costs in (forward, both)
         )
     return None
+
+
+def bound(job: Job, modules: Modules) -> float:
+    """The largest speed-up of Sideways over BP with whole modules on as many devices."""
+    loads, rate = loads_of(modules), link_rate(job)
+    placed = job.shares or whole_shares(job.placement, modules)
+    longest = max(shares.device_seconds(loads, placed, job.devices, rate))
+    alone = shares.whole(loads, job.devices) if job.shares else placed
+    return sum(shares.device_seconds(loads, alone, job.devices, rate)) / longest

@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sideways_tf.bench.job import Job
-from sideways_tf.bench.plan import Modules, costs_of, device_seconds, predicted_seconds
-from sideways_tf.plan import balance
+from sideways_tf.bench.plan import (
+    Modules,
+    bound,
+    costs_of,
+    device_seconds,
+    predicted_seconds,
+    whole_shares,
+)
 
 Row = dict[str, Any]
 
@@ -25,12 +31,13 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
     predicted = predicted_seconds(job, modules)
     seconds = 1 / found["steps_per_second"]
     base = job.frames * sum(costs_of(modules))
+    slices = job.shares or whole_shares(job.placement, modules)
     speedup = base / predicted if predicted else None
     shares = [s / seconds for s in device_seconds(job, modules)] if predicted else None
     if (job.algorithm, job.engine) == ("sideways", "pipelined"):
-        speedup = balance.bound(costs_of(modules), job.placement)
+        speedup = bound(job, modules)
     shown = ("model", "algorithm", "engine", "devices", "device_kind", "purpose", "batch", "frames",
-             "size", "steps", "repeats")  # fmt: skip
+             "size", "steps", "repeats", "link_gbps", "wide")  # fmt: skip
     return {
         **{name: getattr(job, name) for name in shown},
         **found,
@@ -40,8 +47,8 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
         "share_of_bound": predicted / seconds if predicted else None,
         "speedup_over_ideal_bp": base / seconds,
         "modules": [
-            {**module, "device": number}
-            for module, number in zip(modules, job.placement, strict=True)
+            {**module, "device": number, "slices": each}
+            for module, number, each in zip(modules, job.placement, slices, strict=True)
         ],
     }
 
@@ -57,7 +64,7 @@ def add_speedups(rows: Sequence[Row]) -> None:
     for row in rows:
         base = find(
             rows, purpose="speed", algorithm="bp", engine="frame_by_frame",
-            model=row["model"], devices=row["devices"],
+            model=row["model"], devices=row["devices"], wide=False,
         )  # fmt: skip
         if base and row["purpose"] == "speed":
             row["speedup"] = row["steps_per_second"] / base["steps_per_second"]

@@ -9,6 +9,7 @@ transfer between devices.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from sideways_tf.bench.timeline import Event, Timeline
 from sideways_tf.modules.block import SidewaysBlock
+from sideways_tf.modules.slicing import RULES, Rule
 from sideways_tf.modules.step import current_step
 from sideways_tf.plan.times import ModuleTime
 
@@ -102,15 +104,57 @@ class SimulatedLayer(tf.keras.layers.Layer):
         return tf.ensure_shape(out, inputs[0].shape)
 
 
-def simulated_layers(
-    times: Sequence[ModuleTime], numbers: Sequence[int], timeline: Timeline
-) -> list[SimulatedLayer]:
-    """Layers of given times, module i on the simulated accelerator `numbers[i - 1]`, from 0."""
-    accelerators = [Accelerator(number, timeline) for number in range(max(numbers) + 1)]
-    return [
-        SimulatedLayer(seconds, accelerators[number], i)
-        for i, (seconds, number) in enumerate(zip(times, numbers, strict=True), 1)
-    ]
+class SimulatedSlices(tf.keras.layers.Layer):
+    """A simulated module that several accelerators share: y = weight * x, weight by channels.
+
+    Args:
+      slices: channels of each slice, seconds of its passes, its accelerator.
+      module: i, for the timeline.
+    """
+
+    def __init__(
+        self, slices: Sequence[tuple[int, ModuleTime, Accelerator]], module: int, **kwargs: Any
+    ):
+        super().__init__(**{"name": f"simulated{module}", **kwargs})
+        self.slices, self.module = tuple(slices), module
+        self.channels = sum(count for count, _, _ in slices)
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        self.weight = self.add_weight("weight", [self.channels], initializer="ones")
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """float [T * B, channels] -> the same shape; holds nothing: its slices do."""
+        return self.weight * x
+
+
+class SimulatedSlice(SimulatedLayer):
+    """The channels `start` .. `stop` of a `SimulatedSlices`, on one accelerator."""
+
+    def __init__(self, whole: SimulatedSlices, start: int, stop: int):
+        starts = itertools.accumulate((count for count, _, _ in whole.slices), initial=0)
+        _, seconds, accelerator = whole.slices[list(starts).index(start)]
+        super().__init__(seconds, accelerator, whole.module)
+        self.start, self.stop = start, stop
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        self.weight = self.add_weight("weight", [self.stop - self.start], initializer="zeros")
+        self.built = True
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """float [B, all channels] -> [B, its own]."""
+        step = current_step() if training else None
+        out = self.weight * x[..., self.start : self.stop]
+        return out if step is None else self._held(out, step.frames[0], step.count)
+
+    def compute_output_shape(self, input_shape: tf.TensorShape) -> tf.TensorShape:
+        return tf.TensorShape([*input_shape[:-1], self.stop - self.start])
+
+
+RULES[SimulatedSlices] = Rule(lambda layer: layer.channels, SimulatedSlice, {"weight": -1})
+
+# (accelerator from 0, channels, seconds of its passes) of each slice of a module.
+Slices = Sequence[tuple[int, int, ModuleTime]]
 
 
 def simulated_modules(
@@ -128,8 +172,26 @@ def simulated_modules(
         real ones.
       timeline: where the passes are noted.
     """
-    layers = simulated_layers(times, numbers, timeline)
-    return [SidewaysBlock(x, devices[n]) for x, n in zip(layers, numbers, strict=True)]
+    slices = [[(n, 1, seconds)] for n, seconds in zip(numbers, times, strict=True)]
+    return simulated_slices(slices, devices, timeline)
+
+
+def simulated_slices(
+    modules: Sequence[Slices], devices: Sequence[str], timeline: Timeline
+) -> list[SidewaysBlock]:
+    """As `simulated_modules`; those of several slices are shared out."""
+    count = 1 + max(n for slices in modules for n, _, _ in slices)
+    there = [Accelerator(n, timeline) for n in range(count)]
+    made = []
+    for i, slices in enumerate(modules, 1):
+        if len(slices) == 1:
+            ((n, _, seconds),) = slices
+            made.append(SidewaysBlock(SimulatedLayer(seconds, there[n], i), devices[n]))
+            continue
+        layer = SimulatedSlices([(units, seconds, there[n]) for n, units, seconds in slices], i)
+        shared = [(devices[n], units) for n, units, _ in slices]
+        made.append(SidewaysBlock(layer, max(shared, key=lambda each: each[1])[0], shared))
+    return made
 
 
 def allow_sleepers(modules: int) -> None:

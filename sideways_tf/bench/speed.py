@@ -36,6 +36,10 @@ define("devices", "auto",
        "what: gpu (all), gpu:N, cpu:N (logical CPUs), simulated:N; auto: all GPUs, else all cores")
 define("placement", "balanced", "what: balanced, one_per_module, or a device number for each "
        "module, comma-separated, from 0")
+define("widen", False, "what: on the most devices, rows whose modules are shared out by output "
+       "channels, beside those of whole modules")
+define("link_gbps", 0.0, "simulated accelerators: speed of each one's link in Gbit/s, over which "
+       "what others send it arrives; 0: sending costs nothing", low=0)
 define("times", "flops", "simulated accelerators: module times are equal, from flops, measured "
        "(here, on one CPU thread), or from the table2.json of a real measurement")
 define("step_ms", 20.0, "simulated accelerators: the largest module's forward and backward time, "
@@ -87,19 +91,23 @@ def measure_model(model: str, results: Results) -> list[Row]:
     job = Job(
         model, "profile", "pipelined", kind, count, (), FLAGS.batch_size, FLAGS.frames, FLAGS.size,
         FLAGS.classes, FLAGS.dropout, FLAGS.steps, FLAGS.repeats, FLAGS.threads,
-        trace=FLAGS.trace,
+        trace=FLAGS.trace, link_gbps=FLAGS.link_gbps,
     )  # fmt: skip
+    if FLAGS.link_gbps and kind != "simulated":
+        raise UserError(
+            f"--link_gbps={FLAGS.link_gbps:g} is for --devices=simulated:N: others "
+            "have links of their own"
+        )
     profile = results.of(job)
     modules = profile["modules"]
-    times: tuple[tuple[float, float], ...] = ()
     if kind == "simulated":
         times = plan.simulated_times(FLAGS.times, timed(job, modules, results), FLAGS.step_ms / 1e3)
         modules = [
             {**module, "forward_seconds": forward, "backward_seconds": backward}
             for module, (forward, backward) in zip(modules, times, strict=True)
         ]
-    template = dataclasses.replace(job, device_kind=profile["device_kind"], times=times)
-    jobs = plan.speed_jobs(template, modules, profile["devices"], FLAGS.placement)
+    template = dataclasses.replace(job, device_kind=profile["device_kind"])
+    jobs = plan.speed_jobs(template, modules, profile["devices"], FLAGS.placement, FLAGS.widen)
     if kind != "simulated":
         jobs += plan.memory_jobs(jobs, memory_frames())
     rows = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sideways_tf.bench.job import ENGINE_WORDS, KIND_WORDS
+from sideways_tf.bench.plan import loads_of
 from sideways_tf.bench.rows import Row, find
-from sideways_tf.plan import balance
+from sideways_tf.plan import balance, shares
 from sideways_tf.report.table import Table
 
 MODEL_WORDS = {"simple_cnn": "Simple-CNN", "vgg8": "VGG-8"}
@@ -21,7 +22,7 @@ RATIOS = (
 )  # fmt: skip
 COLUMNS = {
     "model": lambda row: MODEL_WORDS[row["model"]],
-    "engine": lambda row: ENGINE_WORDS[row["algorithm"], row["engine"]],
+    "engine": lambda row: engine_words(row),
     "devices": lambda row: f"{row['devices']} {row['device_kind']}",
     "frames": lambda row: str(row["frames"]),
     "steps/s": lambda row: f"{row['steps_per_second']:.3g}" if row["purpose"] == "speed" else "",
@@ -33,7 +34,7 @@ COLUMNS = {
     "import to first loss": lambda row: f"{row['first_step_seconds']:.1f} s",
 }
 MODULE_COLUMNS = {
-    "device": lambda module: str(module["device"]),
+    "device": lambda module: shared_words(module),
     "forward": lambda module: f"{module['forward_seconds'] * 1e3:.2f} ms",
     "backward": lambda module: f"{module['backward_seconds'] * 1e3:.2f} ms",
     "GFLOP forward": lambda module: f"{module['forward_flops'] / 1e9:.3f}",
@@ -72,11 +73,26 @@ def markdown(rows: Sequence[Row], times: str, command: str, machine: str) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def speed_row(rows: Sequence[Row], model: str, engine: tuple[str, str], one: bool) -> Row | None:
+def engine_words(row: Row) -> str:
+    """The engine, and whether modules were shared out."""
+    return ENGINE_WORDS[row["algorithm"], row["engine"]] + (", widened" if row["wide"] else "")
+
+
+def shared_words(module: dict) -> str:
+    """The module's device; or channels by device."""
+    slices = module.get("slices", ())
+    if len(slices) < 2:
+        return str(module["device"])
+    return " ".join(f"{device}:{units}" for device, units in slices)
+
+
+def speed_row(
+    rows: Sequence[Row], model: str, engine: tuple[str, str], one: bool, wide: bool = False
+) -> Row | None:
     """The row of `model` and `engine` on one device, else on the most."""
     most = max(row["devices"] for row in rows if row["model"] == model)
     wanted = {"model": model, "purpose": "speed", "devices": 1 if one else most}
-    return find(rows, algorithm=engine[0], engine=engine[1], **wanted)
+    return find(rows, algorithm=engine[0], engine=engine[1], wide=wide, **wanted)
 
 
 def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> str:
@@ -96,7 +112,9 @@ def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> str:
 
 def module_table(rows: Sequence[Row], model: str) -> str:
     """Times, operations and bytes of each module, and where it sits with the most devices."""
-    row = max((row for row in rows if row["model"] == model), key=lambda row: row["devices"])
+    # With the most devices; shared out, where it is.
+    mine = [row for row in rows if row["model"] == model]
+    row = max(mine, key=lambda row: (row["devices"], row["wide"]))
     lines = [
         [f"{i} {module['name']}", *(column(module) for column in MODULE_COLUMNS.values())]
         for i, module in enumerate(row["modules"], 1)
@@ -108,6 +126,7 @@ def module_table(rows: Sequence[Row], model: str) -> str:
 def figures(rows: Sequence[Row], model: str) -> Iterator[str]:
     """What the rows of one model say together, one line each."""
     name = MODEL_WORDS[model]
+    yield from fastest_words(rows, model)
     sideways, bp = (speed_row(rows, model, engine, one=False) for engine in (SIDEWAYS, BP))
     if sideways and bp:
         yield (
@@ -119,6 +138,7 @@ def figures(rows: Sequence[Row], model: str) -> Iterator[str]:
             f"{sideways['speedup_over_ideal_bp']:.2f}x."
         )
         yield cut_words(sideways, name)
+    yield from wide_words(rows, model)
     for engine, one, other, other_one in RATIOS:
         row, base = speed_row(rows, model, engine, one), speed_row(rows, model, other, other_one)
         if row and base and row is not base:
@@ -143,6 +163,52 @@ def cut_words(row: Row, name: str) -> str:
         f"layers passes {sum(costs) / max(costs):.2f}x while {largest} stays whole: it has "
         f"{percent(max(costs) / sum(costs))} of the work."
     )
+
+
+def fastest_words(rows: Sequence[Row], model: str) -> Iterator[str]:
+    """Which row is the fastest, and the best of the other kind; why no row splits the batch."""
+    speed = [row for row in rows if row["model"] == model and row["purpose"] == "speed"]
+    best = max(speed, key=lambda row: row["steps_per_second"])
+    others = [row for row in speed if row["algorithm"] != best["algorithm"]]
+    words = f"{engine_words(best)} on {best['devices']} {best['device_kind']}"
+    if others:
+        other = max(others, key=lambda row: row["steps_per_second"])
+        ratio = best["steps_per_second"] / other["steps_per_second"]
+        words += f", {ratio:.2f}x {engine_words(other)} on {other['devices']}"
+    yield f"{MODEL_WORDS[model]}, fastest here at B = {best['batch']}: {words}."
+    parallel = any(row["engine"].startswith("mirrored") for row in speed)
+    most = max(row["devices"] for row in speed)
+    if most > 1 and not parallel and best["device_kind"] != "simulated":
+        yield (
+            f"{MODEL_WORDS[model]}: no data-parallel BP: a batch of {best['batch']} cannot be "
+            f"shared out evenly over {most} devices."
+        )
+
+
+def wide_words(rows: Sequence[Row], model: str) -> Iterator[str]:
+    """What sharing modules out gains, and at which link speed it no longer does."""
+    row = speed_row(rows, model, SIDEWAYS, one=False, wide=True)
+    if row is None:
+        return
+    name, modules, devices = MODEL_WORDS[model], row["modules"], row["devices"]
+    whole, bp = (speed_row(rows, model, each, one=False) for each in (SIDEWAYS, BP))
+    assert whole is not None
+    ratio = row["steps_per_second"] / whole["steps_per_second"]
+    loads, placed = loads_of(modules), [module["slices"] for module in modules]
+    least = shares.break_even(loads, placed, devices) * 8 / 1e9
+    links = f" over links of {row['link_gbps']:g} Gbit/s" if row["link_gbps"] else ""
+    stay = [f"{each['name']} ({each['whole']})" for each in modules if each.get("whole")]
+    yield (
+        f"{name}, modules shared out over {devices} devices{links}: Sideways over BP "
+        f"{times(row, 'speedup')}, over Sideways with whole modules {ratio:.2f}x; its plan allows "
+        f"{times(row, 'predicted_speedup')}, and it reaches {percent(row['share_of_bound'])} of "
+        f"what the plan needs. By shapes and module times the gain is gone below {least:.3g} "
+        f"Gbit/s a device. Whole by necessity: {', '.join(stay) or 'none'}."
+    )
+    wide_bp = speed_row(rows, model, BP, one=False, wide=True)
+    if wide_bp and bp:
+        faster = wide_bp["steps_per_second"] / bp["steps_per_second"]
+        yield f"{name}: BP with the same shared modules is {faster:.2f}x BP with whole ones."
 
 
 def ratio_words(row: Row, base: Row, name: str) -> str:

@@ -10,12 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from sideways_tf.bench import figure, plan, rows, table
+from sideways_tf.bench.data_parallel import DataParallel
 from sideways_tf.bench.job import Job
 from sideways_tf.bench.timeline import Event
 from sideways_tf.errors import UserError
+from sideways_tf.networks import simple_cnn
 
 # Of six modules over 16 frames: forward each time, backward gamma_i = 16 - 12 + i + 1 times.
 PASSES = 6 * 16 + sum(range(6, 12))
@@ -100,7 +104,10 @@ class TestPlan:
             (1, "bp", "keras"), (1, "bp", "batched"), (1, "sideways", "time_shifted"),
             (1, "bp", "frame_by_frame"), (1, "sideways", "pipelined"),
             (2, "bp", "frame_by_frame"), (2, "sideways", "pipelined"), (2, "bp", "gpipe"),
+            (2, "bp", "mirrored"), (2, "bp", "mirrored_frames"),
         ]  # fmt: skip
+        alone = plan.speed_jobs(job(device_kind="cpu", batch=1), THREE, 2, "balanced")
+        assert not any(j.engine.startswith("mirrored") for j in alone)  # Nothing to share out.
         assert {j.placement for j in jobs if j.devices == 2} == {(0, 1, 1)}  # 3 | 7.5, not 9 | 1.5
         assert {j.batch for j in jobs} == {8}
         memory = plan.memory_jobs(jobs, [8, 16])
@@ -112,12 +119,35 @@ class TestPlan:
             for k in (8, 16)
         }  # fmt: skip
 
+    def test_modules_shared_out_by_hand(self):
+        made = modules((1.0, 2.0), (2.0, 4.0), (0.5, 1.0))
+        for module, units in zip(made, (32, 64, 0), strict=True):
+            module.update(units=units, in_bytes=300, out_bytes=150)
+        (bp, wide) = plan.wide_jobs(job(devices=2, placement=()), made)
+        # 3 + 6 + 1.5 seconds: 5.25 a device; 64 channels in 16s: 3 + 3 | 3 + 1.5, the rest less.
+        assert bp.shares == wide.shares == (((0, 32),), ((0, 24), (1, 40)), ((1, 1),))
+        assert wide.placement == (0, 1, 1)
+        assert plan.slice_seconds(wide, made) == [
+            [(0, 1.0, 2.0)], [(0, 0.75, 1.5), (1, 1.25, 2.5)], [(1, 0.5, 1.0)]
+        ]  # fmt: skip
+        assert wide.times[1] == ((0.75, 1.5), (1.25, 2.5))
+        # gamma_i = 6, 7, 8 of 10 steps backward.
+        assert plan.device_seconds(wide, made) == [17.5 + 12 + 10.5, 17.5 + 17.5 + 8]
+        assert plan.predicted_seconds(bp, made) == 10 * (3 + 1.25 + 2.5 + 1.5)
+        assert plan.bound(wide, made) == 10.5 / 5.25
+        # 8 Gbit/s are 10^9 bytes a second: module 2 joins 3/8 of its output on device 1, to which
+        # its input comes, too.
+        priced = dataclasses.replace(wide, link_gbps=8.0)
+        (_, second) = plan.slice_seconds(priced, made)[1]
+        assert second[1] == pytest.approx(1.25 + (300 + 56) * 1e-9)
+
     def test_too_short_a_clip(self):
         with pytest.raises(UserError, match="4 frames are too few for 3 modules"):
             plan.speed_jobs(job(frames=4), THREE, 2, "balanced")
 
     def test_job_survives_json(self):
-        assert Job.from_json(job(times=((1.0, 2.0),)).to_json()) == job(times=((1.0, 2.0),))
+        fields = {"times": (((1.0, 2.0),), ((3.0, 4.0),)), "shares": (((0, 1), (1, 2)), ((2, 1),))}
+        assert Job.from_json(job(**fields).to_json()) == job(**fields)
 
 
 def measured(job_, rate, **changes):
@@ -166,6 +196,18 @@ class TestTable:
         assert "6.0x" in page
         assert "3.50x" in page
         assert "No cut between layers passes 1.75x while m2 stays whole" in page
+
+    def test_page_says_what_is_fastest(self):
+        cpu = {"device_kind": "cpu", "devices": 2, "placement": (0, 1, 1), "batch": 1}
+        made = [measured(frame_by_frame(**cpu), 4.0), measured(job(**cpu), 5.0)]
+        assert list(table.fastest_words(made, "vgg8")) == [
+            "VGG-8, fastest here at B = 1: Sideways, pipelined on 2 cpu, 1.25x BP, frame by frame "
+            "on 2.",
+            "VGG-8: no data-parallel BP: a batch of 1 cannot be shared out evenly over 2 devices.",
+        ]
+        made.append(measured(job(algorithm="bp", engine="mirrored", **cpu), 6.0))
+        (line,) = table.fastest_words(made, "vgg8")
+        assert line.endswith("data-parallel BP, batched on 2 cpu, 1.20x Sideways, pipelined on 2.")
 
     def test_one_device_by_clock_and_by_processor(self):
         one = {"devices": 1, "placement": (0, 0, 0), "device_kind": "cpu"}
@@ -254,9 +296,35 @@ def test_cpu_profile():
     assert all(module["forward_seconds"] > 0 for module in found["modules"])
 
 
-def test_plain_keras_row():
-    found = measure_cpu(algorithm="bp", engine="keras", devices=1, placement=(0,) * 6)
-    assert found["steps_per_second"] > 0
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm": "bp", "engine": "keras", "devices": 1, "placement": (0,) * 6},
+        {"shares": ((((0, 32),),) + (((0, 32), (1, 32)),) + tuple(((1, n),) for n in
+                                                                    (64, 128, 256, 4)))},
+    ],
+)  # fmt: skip
+def test_other_rows(changes):
+    assert measure_cpu(**changes)["steps_per_second"] > 0
+
+
+def test_data_parallel_bp_is_bp():
+    """One step of each, from the same weights on the same clips: the same weights after."""
+    weights, start = [], None
+    clip, labels = tf.random.stateless_uniform([4, 2, 32, 32, 3], [0, 1]), tf.constant([0, 1])
+    for devices, at_once in ((["CPU:0"], True), (["CPU:0", "CPU:1"], False)):
+        step = DataParallel(
+            lambda: simple_cnn(3), lambda: tf.keras.optimizers.legacy.SGD(0.5), devices, at_once
+        )
+        with step.strategy.scope():
+            step.model.build([None, 32, 32, 3])
+        start = start or step.model.get_weights()
+        step.model.set_weights(start)
+        step(clip, labels)
+        weights.append(step.model.get_weights())
+    for one, two, before in zip(*weights, start, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)  # float32, sums in another order.
+        assert np.abs(one - before).max() > 1e-5
 
 
 @pytest.mark.parametrize(
