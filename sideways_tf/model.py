@@ -348,8 +348,7 @@ class SidewaysModel(Saving, Fitting):
         )  # fmt: skip
         self.monitor.take(scanned.mean, scanned.norm, scanned.updates)
         if self.loss_scale is not None:
-            skipped = tf.reduce_sum(scanned.skipped)
-            self.loss_scale.skipped.assign_add(tf.cast(skipped, tf.int64))
+            self.loss_scale.count(scanned.skipped)
         late = self.depth - 1
         return loss, None if scanned.outputs is None else scanned.outputs[late:]
 

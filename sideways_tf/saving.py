@@ -49,7 +49,7 @@ class Saving(tf.keras.Model):
         }
 
     def save_own_variables(self, store: Any) -> None:
-        """Keras leaves out what its older optimizers keep, how far weights look ahead, the loss scale."""
+        """And what Keras leaves out: older optimizers', how far weights look ahead, the scale."""
         super().save_own_variables(store)
         for name, variable in self._unsaved_by_keras().items():
             store[name] = variable.numpy()

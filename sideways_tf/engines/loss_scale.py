@@ -97,6 +97,11 @@ class LossScale(tf.Module):
         self.value.assign(scales.under_way[-1])
         self.good.assign(scales.good)
 
+    def count(self, skipped: tf.Tensor | None) -> None:
+        """Take in so many skipped updates, int32 [D]."""
+        assert skipped is not None
+        self.skipped.assign_add(tf.cast(tf.reduce_sum(skipped), tf.int64))
+
     def judge(self, pseudo_gradients: Sequence[Sequence[tf.Tensor]]) -> tuple[tf.Tensor, tf.Tensor]:
         """Where L = K, after an episode; and the scale of the next one.
 
@@ -109,7 +114,7 @@ class LossScale(tf.Module):
         with tf.device("CPU:0"):
             good = tf.reduce_all(tf.stack(finite))
             stuck = self.stuck(tf.identity(self.value))
-            self.skipped.assign_add(tf.cast(~good, tf.int64))
+            self.count(tf.cast(~good, tf.int32))
             self.keep(self.after(self.start(1), tf.reshape(~good, [1]), good))
             return good, good | stuck
 

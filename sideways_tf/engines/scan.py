@@ -126,10 +126,11 @@ def step_once(
     if every > 1:
         window = window._replace(sums=sums, counts=counts)
     state, learnt = scheme.step(network, state, x, y, seeds)
-    window = windows.take(state.t, window, learnt)
-    losses, updates = [found.loss for found in learnt], tf.stack(window.updates)
-    found = Scanned(state, state.carried[-1].emitted, losses, window.sums, None, None, updates)
-    return found, window.counts
+    after = windows.take(state, window, learnt)
+    state = windows.scaled(state, window, after, learnt)
+    losses, outputs = [found.loss for found in learnt], state.carried[-1].emitted
+    made = tf.stack(after.updates), tf.stack(after.skipped)
+    return Scanned(state, outputs, losses, after.sums, None, None, *made), after.counts
 
 
 def _room(network: Network, clip: tf.Tensor) -> tf.TensorArray:

@@ -156,7 +156,8 @@ class Live:
         engine = model.engine
         if self._whole_cycle:
             masks = model._engine_arguments["masks"]
-            engine = FrameByFrameBackprop(model.modules, model._frame_loss, masks)
+            parts = model.modules, model._frame_loss, masks, model.loss_scale
+            engine = FrameByFrameBackprop(*parts)
             engine.build(tf.TensorSpec([self.batch, *frame_shape], dtype))
         assert isinstance(engine, StepEngine)
         self._engine = engine
@@ -223,6 +224,8 @@ class Live:
             counts=[tf.convert_to_tensor(count) for count in self.place.counts],
         )  # fmt: skip
         network.rest(found.state)
+        if network.loss_scale is not None:
+            network.loss_scale.count(found.skipped)
         self._keep_window(found, counts)
         model.steps.assign_add(1)
         model.optimizers.count(model.update_count())

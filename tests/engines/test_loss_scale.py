@@ -91,6 +91,19 @@ def test_it_changes_no_bit_in_float32_though_it_changes_in_the_pipe(algorithm, e
         np.testing.assert_array_equal(one, other, err_msg=name)
 
 
+@pytest.mark.parametrize("algorithm", ENGINES)
+def test_nor_in_a_live_stream(algorithm):
+    scale = Scaled(clipped(), initial_scale=2.0**10, dynamic_growth_steps=1)
+    models = [model_of(algorithm, 2, each) for each in (clipped(), scale)]
+    for model in models:
+        live = model.live(4, by_clock=True)
+        for t in range(7):
+            live.step(CLIPS[:, t], LABELS)
+    assert float(models[1].loss_scale.value) > 2.0**11
+    for left, right in zip(*(model.trainable_variables for model in models), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def episode(algorithm, engine, policy="float32", scale=None, loss=LOGITS, regular=None):
     tf.keras.utils.set_random_seed(1)
     modules = [SidewaysBlock(layer) for layer in layers_of(policy, regular)]
@@ -269,5 +282,5 @@ def test_skipped_updates_are_a_curve_and_in_the_history(tmp_path):
         for record in tf.data.TFRecordDataset(str(file)):
             for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value:
                 points.setdefault(value.tag, []).append(float(tf.make_ndarray(value.tensor)))
-    assert points["skipped_updates"] == [1, 2, 2, 2]
-    assert np.log2(points["loss_scale"]).tolist() == [125, 124, 124, 124]
+    assert points["fit/skipped_updates"] == [1, 2, 2, 2]
+    assert np.log2(points["rate/loss_scale"]).tolist() == [125, 124, 124, 124]
