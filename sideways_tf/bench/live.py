@@ -45,6 +45,7 @@ define("pairs", 40, "cost: turns", low=3)
 define("output_dir", "", "where stream.json, stream.md and stream.png go; empty: nowhere")
 
 FLAT_OUT = 0.0
+LAST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def command(row: Row, workdir: Path) -> list[str]:
 
 def table(found: list[dict[str, Any]]) -> Table:
     """A row for each stream."""
-    header = ["source", "", "in, 1/s", "taken, 1/s", "dropped", "latency, ms", "error", "floor",
-              "updates of module 1"]  # fmt: skip
+    header = ["source", "", "in, 1/s", "taken, 1/s", "dropped", "latency, ms", "updates", "error",
+              f"last {LAST_SECONDS:g} s", "floor"]  # fmt: skip
     rows = []
     for each in found:
         row = Row(*each["row"])
@@ -142,9 +143,17 @@ def table(found: list[dict[str, Any]]) -> Table:
         rows.append([
             _rate_words(row.rate), row.words, f"{each['frames'] / each['seconds']:.1f}",
             f"{each['frames_per_second']:.1f}", f"{share:.0%}", _cell(each["latency_ms"], 0),
-            _cell(each["error_mean"], 4), _cell(each["floor_mean"], 4), str(each["updates"]),
+            str(each["updates"]), _cell(each["error_mean"], 4), _cell(last_error(each), 4),
+            _cell(each["floor_mean"], 4),
         ])  # fmt: skip
     return Table("", header, rows)
+
+
+def last_error(results: dict[str, Any]) -> float | None:
+    """The mean error of the last seconds; None where nothing was shown."""
+    since = results["seconds"] - LAST_SECONDS
+    found = [each["error"] for each in results["curve"] if each["at"] > since and each["error"]]
+    return statistics.fmean(found) if found else None
 
 
 def _cell(value: float | None, digits: int) -> str:
@@ -175,12 +184,15 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         name = Row(algorithm, FLAT_OUT, threads).words
         rows, x = [of[rate] for rate in places], range(len(places))
         left.plot(x, [row["frames_per_second"] for row in rows], "o-", color=colour, label=name)
-        right.plot(x, [row["error_mean"] for row in rows], "o-", color=colour, label=name)
+        right.plot(x, [last_error(row) for row in rows], "o-", color=colour, label=name)
         right.plot(
             x, [row["floor_mean"] for row in rows], ":", color=colour, label=f"{name}, floor"
         )
     left.plot(range(len(rates)), rates, "--", color="grey", label="offered")
-    for axes, title in ((left, "frames taken in a second"), (right, "mean squared error")):
+    for axes, title in (
+        (left, "frames taken in a second"),
+        (right, f"error, last {LAST_SECONDS:g} s"),
+    ):
         axes.set_xticks(range(len(places)), [_rate_words(rate) for rate in places])
         axes.set_title(title, fontsize=10)
         axes.set_ylim(bottom=0)

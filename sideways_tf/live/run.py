@@ -7,6 +7,7 @@ import itertools
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from sideways_tf.live.sources import USUAL_RATE, Source, square
 from sideways_tf.live.tasks import Task
 
 PACES = ("real", "fast", "waiting")
+_CURVE = 600  # lines of a second that results.json has of the end
 _GLANCE = 0.1  # seconds from one look at a signal to the next, where no frame comes
 
 
@@ -64,6 +66,7 @@ class Run:
     Attributes:
       meter: what came of it.
       late, latest: seconds by which the last, and the latest, frame came after its time.
+      curve: `figures` of each second, and `at` which it ended; the last ones.
     """
 
     live: Live
@@ -79,6 +82,7 @@ class Run:
     def __post_init__(self) -> None:
         self.meter = Meter(self.task, self.kept.counts)
         self.late = self.latest = 0.0
+        self.curve: deque[dict[str, float | None]] = deque(maxlen=_CURVE)
         self._capture: Capture | None = None
         self._over: float | None = None
         self._started = self._said = self._saved = time.monotonic()
@@ -207,8 +211,10 @@ class Run:
     def _each_second(self) -> None:
         self._said = time.monotonic()
         last = self.meter.second()
+        plain = {name: None if math.isnan(value) else value for name, value in last.items()}
+        self.curve.append({"at": self.seconds, **plain})
         self.say(self.meter.line(self.seconds, last))
-        loss = float(self.live.loss)
+        loss = self.live.loss
         if not math.isfinite(loss):
             raise UserError(
                 f"step {self.live.t}: the loss is {loss}; what was saved before it is kept; try a "
@@ -227,7 +233,7 @@ class Run:
         if self.saved is None or not self.kept.frames:
             return
         weights = [v for v in self.live.model.trainable_variables if v.dtype.is_floating]
-        sane = math.isfinite(float(self.live.loss))
+        sane = math.isfinite(self.live.loss)
         if not sane or not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in weights):
             return  # The last save stands.
         self.kept.counts.seconds = self._before + self.seconds
@@ -255,4 +261,5 @@ class Run:
         counts = self.meter.counts
         means = figures(counts)
         means = {"error_mean": means.pop("error"), "floor_mean": means.pop("floor"), **means}
-        return {**vars(counts), **means, "late": self.late, "latest": self.latest}
+        late = {"late": self.late, "latest": self.latest}
+        return {**vars(counts), **means, **late, "curve": list(self.curve)}

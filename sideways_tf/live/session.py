@@ -38,7 +38,6 @@ class Live:
 
     Attributes:
       place: what a checkpoint has to keep beside the model.
-      loss: float [], of the last step; 0 where there was none yet.
 
     Raises:
       UserError: naming what the model lacks.
@@ -58,10 +57,10 @@ class Live:
         self.blocked = algorithm == "bp" and not by_clock
         self._whole_cycle = algorithm == "bp" and by_clock
         self.place = tf.train.Checkpoint()
-        self.loss = tf.zeros([])
+        self._counts: tf.Tensor | None = None
         self._engine: StepEngine | None = None
         self._call = tf.function(self._learn, autograph=False)
-        self._look = tf.function(self._ahead, autograph=False)
+        self._look = tf.function(self._only_look, autograph=False)
         if model.built:
             self.prepare(model._build_input_shape[2:])
 
@@ -83,27 +82,27 @@ class Live:
         Raises:
           UserError: if a frame is of another shape or type than the stream's.
         """
-        x, y = self._frame("frame", frame), tf.convert_to_tensor(target)
-        if x.shape.rank > np.ndim(frame):
-            y = y[tf.newaxis]
+        x, y = self._frame("frame", frame), target if tf.is_tensor(target) else np.asarray(target)
+        if len(x.shape) > np.ndim(frame):
+            y = y[np.newaxis]
         looked_at = None if ahead is None else self._frame("ahead", ahead)
-        shown, self.loss = self._call(x, y, looked_at)
+        shown, self._counts = self._call(x, y, looked_at)
         return shown if self.source else None
 
     def look(self, ahead: Any) -> tf.Tensor | None:
         """Show without learning: for the first frames, whose targets have not come yet."""
-        shown = self._look(self._frame("ahead", ahead))
+        shown, self._counts = self._look(self._frame("ahead", ahead))
         return shown if self.source else None
 
     @property
     def t(self) -> int:
         """Computation steps that were learnt from, since the pipe was empty."""
-        return int(self._engine.network.place.clock) if self._engine else 0
+        return int(self._facts[0])
 
     @property
     def looked(self) -> int:
         """Frames that were looked at, see `step`."""
-        return int(self.place.looked) if self._engine else 0
+        return int(self._facts[1])
 
     @property
     def source(self) -> int:
@@ -124,7 +123,28 @@ class Live:
     @property
     def updates(self) -> int:
         """Of module 1, at the last step."""
-        return int(self.model.monitor.updates[0])
+        return int(self._facts[2])
+
+    @property
+    def loss(self) -> float:
+        """Of the last step; 0 where there was none yet."""
+        return float(self._facts[3])
+
+    @property
+    def _facts(self) -> np.ndarray:
+        """Steps, frames looked at, updates of module 1, loss: of the last call, or as restored.
+
+        One array for all: TensorFlow 2.15 loses some bytes with every tensor that it hands out.
+        """
+        if self._engine is None:
+            return np.zeros([4])
+        if self._counts is None:
+            self._counts = self._count(self._engine.network.place.clock)
+        return self._counts.numpy()
+
+    def _count(self, t: tf.Tensor, updates: Any = 0, loss: Any = 0.0) -> tf.Tensor:
+        numbers = (t, self.place.looked, updates, loss)
+        return tf.stack([tf.cast(number, tf.float64) for number in numbers])
 
     @property
     def took(self) -> bool:
@@ -139,6 +159,7 @@ class Live:
         for variable in tf.nest.flatten([self.place.sums, self.place.counts, self.place.pipe]):
             variable.assign(tf.zeros_like(variable))
         self.place.looked.assign(0)
+        self._counts = None
 
     # -- how it is made ---------------------------------------------------------------------------
 
@@ -180,33 +201,33 @@ class Live:
                 shape = [self.batch, *out.shape[1:]]
                 self.place.pipe.append(tf.Variable(tf.zeros(shape, out.dtype), trainable=False))
 
-    def _frame(self, name: str, value: Any) -> tf.Tensor:
+    def _frame(self, name: str, value: Any) -> Any:
         """`value` as [B, ...] of the stream's type."""
-        x = tf.convert_to_tensor(value)
+        x = value if tf.is_tensor(value) else np.asarray(value)
         if self._engine is None:
-            alone = self.batch == 1 and x.shape[:1] != [1]
+            alone = self.batch == 1 and x.shape[:1] != (1,)
             self.prepare(x.shape if alone else x.shape[1:])
         assert self._engine is not None
         spec = self._engine.network.specs[0][0]
-        if self.batch == 1 and x.shape.rank == spec.shape.rank - 1:
-            x = x[tf.newaxis]
-        if x.dtype != spec.dtype and not (x.dtype.is_floating and spec.dtype.is_floating):
+        if self.batch == 1 and len(x.shape) == spec.shape.rank - 1:
+            x = x[np.newaxis]
+        dtype, shape = tf.as_dtype(x.dtype), [self.batch, *spec.shape[1:]]
+        if dtype != spec.dtype and not (dtype.is_floating and spec.dtype.is_floating):
             raise UserError(
-                f"{name} is {x.dtype.name}, the model takes {spec.dtype.name}: give pixels as the "
+                f"{name} is {dtype.name}, the model takes {spec.dtype.name}: give pixels as the "
                 "network is meant to see them, such as float32 in [0, 1]"
             )
-        if x.shape != [self.batch, *spec.shape[1:]]:
-            raise UserError(
-                f"{name} is of shape {x.shape}: this stream's are {[self.batch, *spec.shape[1:]]}"
-            )
-        return tf.cast(x, spec.dtype)
+        if list(x.shape) != shape:
+            raise UserError(f"{name} is of shape {list(x.shape)}: this stream's are {shape}")
+        # Numbers stay NumPy's: TensorFlow 2.15 loses some bytes with every tensor it makes of them.
+        return x if dtype == spec.dtype else tf.cast(x, spec.dtype)
 
     # -- in the graph -----------------------------------------------------------------------------
 
     def _learn(
         self, x: tf.Tensor, y: tf.Tensor, ahead: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What is shown, and the loss."""
+        """What is shown, and what `_count` keeps."""
         model, engine = self.model, self._engine
         assert engine is not None
         network, scheme = engine.network, engine.scheme
@@ -233,8 +254,10 @@ class Live:
                for i in range(1, model.depth + 1)]  # fmt: skip
         loss = mean_loss(network, found, due)
         model.monitor.loss.assign(tf.cast(loss, tf.float32))
+        assert found.updates is not None
         model.monitor.updates.assign(found.updates)
-        return found.outputs if shown is None else shown, loss
+        counted = self._count(found.state.t, found.updates[0], loss)
+        return found.outputs if shown is None else shown, counted
 
     def _keep_window(self, found: Scanned, counts: list[tf.Tensor]) -> None:
         for kept, value in zip(self.place.counts, counts, strict=False):
@@ -246,6 +269,11 @@ class Live:
                 strict=True,
             ):
                 kept.assign(value)
+
+    def _only_look(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What is shown, and what `_count` keeps."""
+        assert self._engine is not None
+        return self._ahead(x), self._count(self._engine.network.place.clock)
 
     def _ahead(self, x: tf.Tensor) -> tf.Tensor:
         """One step of a pipe that only shows (`engines/inference.py`), beside the one that learns.
