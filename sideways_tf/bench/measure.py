@@ -184,9 +184,11 @@ def make_step(
     return training_step(engine)
 
 
-def training_step(engine: Engine) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def training_step(
+    engine: Engine, make: Callable[[], tf.keras.optimizers.Optimizer] = make_optimizer
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """(clip [K, B, ...], labels [B]) -> loss: an episode, and each module's update."""
-    optimizers = ModuleOptimizers(make_optimizer, lambda: tf.constant(0))
+    optimizers = ModuleOptimizers(make, lambda: tf.constant(0))
     optimizers.make(engine.modules)
 
     @tf.function(autograph=False)

@@ -33,6 +33,7 @@ COMMANDS = {
     "bench stream": "sideways_tf.bench.stream",
     "bench live": "sideways_tf.bench.live",
     "bench soak": "sideways_tf.bench.soak",
+    "bench peers": "sideways_tf.bench.peers",
     "bench wide": "sideways_tf.bench.wide",
     "stream": "sideways_tf.cli.stream",
     "worker": "sideways_tf.worker",
