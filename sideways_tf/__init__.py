@@ -22,6 +22,7 @@ _HOMES = {
     "UserError": "sideways_tf.errors",
     "WarmUpThenDrops": "sideways_tf.learning_rate",
     "make_engine": "sideways_tf.engines",
+    "make_wiring": "sideways_tf.modules",
     "open_dataset": "sideways_tf.data",
     "split": "sideways_tf.modules",
 }

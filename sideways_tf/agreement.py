@@ -25,11 +25,12 @@ class Agreement(NamedTuple):
 
 def reference_engine(engine: Any) -> Any:
     """BP on the modules of `engine`: all frames at once where it does so, too."""
-    kind = "batched" if isinstance(engine, BatchedBackprop) else "frame_by_frame"
     network = engine.network
+    at_once = isinstance(engine, BatchedBackprop) or network.wiring.history
     reference = make_engine(
-        "bp", engine.modules, network.loss, kind, masks=network.masks, loss_scale=network.loss_scale
-    )
+        "bp", engine.modules, network.loss, "batched" if at_once else "frame_by_frame",
+        masks=network.masks, loss_scale=network.loss_scale, wiring=network.wiring,
+    )  # fmt: skip
     reference.network.specs = network.specs
     return reference
 

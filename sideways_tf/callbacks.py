@@ -172,8 +172,8 @@ class Diagnosis(ModuleCallback):
         """In the graph of a training step, before its updates."""
 
         def compared() -> tuple[tf.Tensor, tf.Tensor]:
-            frames = episode.outputs.shape[0]
             engine = reference_engine(self.model.engine)
+            frames = episode.outputs.shape[0] + engine.wiring.history
             true, _ = engine.compute(clip[:frames], targets[-frames:], seed)
             found = compare(episode.pseudo_gradients, true.pseudo_gradients)
             for variable, value in zip(self._values or (), found, strict=True):

@@ -10,15 +10,17 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, LossScale, StepEngine, make_engine, schedule
-from sideways_tf.engines.inference import infer
+from sideways_tf.engines.inference import infer, infer_at_once
 from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.fitting import Fitting
 from sideways_tf.live.session import Live
 from sideways_tf.modules import SidewaysBlock, build_modules, split
+from sideways_tf.modules.join import joined_network
 from sideways_tf.modules.split import check_cut, copy_layer, find_units
 from sideways_tf.modules.step import MASKS
+from sideways_tf.modules.wiring import make_wiring
 from sideways_tf.monitor import Monitor
 from sideways_tf.optimizers import Lateness, ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
@@ -40,6 +42,11 @@ class SidewaysModel(Saving, Fitting):
       network: a Keras model from one tensor, a batch of frames, to one tensor; or a list of layers,
         one a module. It is left as it is, but for its weights, which are trained.
       modules: D, into how many modules the network is cut (`split`); left out for a list.
+      skips: (source, target) or (source, target, delay), modules from 1: module `target` also
+        reads what `source` emitted `delay` steps ago; of a list of layers.
+      join: what a module makes of all that it reads: "add", or "concat" along the last axis.
+      align: the delay of a skip that names none: True, target - source, so that it meets its own
+        frame; False, 1, so that it brings a newer frame (see docs/skip_sideways.md).
       algorithm: "sideways" or "bp".
       engine: of sideways "pipelined" or "time_shifted", of bp "frame_by_frame", "batched" or
         "gpipe"; "auto" by the number of devices.
@@ -72,6 +79,9 @@ class SidewaysModel(Saving, Fitting):
         network: tf.keras.Model | Sequence[tf.keras.layers.Layer],
         modules: int | None = None,
         *,
+        skips: Sequence[Sequence[int]] = (),
+        join: str = "add",
+        align: bool = False,
         algorithm: str = "sideways",
         engine: str = "auto",
         devices: str = "auto",
@@ -88,6 +98,7 @@ class SidewaysModel(Saving, Fitting):
         given = _checked(network, modules)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
+        self._wire(skips, join, align)
         self._engine_arguments: dict[str, Any] = {
             "algorithm": algorithm, "engine": engine, "masks": dropout_mask
         }  # fmt: skip
@@ -109,6 +120,15 @@ class SidewaysModel(Saving, Fitting):
         self.iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
 
+    def _wire(self, skips: Sequence[Sequence[int]], join: str, align: bool) -> None:
+        self._skip_arguments = {"skips": [list(x) for x in skips], "join": join, "align": align}
+        if skips and self._depth:
+            raise UserError(
+                f"skips={list(skips)}: they number the layers of a list, modules={self._depth} "
+                "would cut the network anew: leave modules out"
+            )
+        self.wiring = make_wiring(self.depth, skips, join, align)
+
     def _check_arguments(self) -> None:
         if tf.distribute.has_strategy():
             raise UserError(
@@ -129,8 +149,9 @@ class SidewaysModel(Saving, Fitting):
             raise UserError(f"dropout_mask={masks}: give one of {', '.join(MASKS)}")
         # An engine of one layer says what is wrong with the other words.
         make_engine(
-            modules=[SidewaysBlock(tf.keras.layers.Layer())],
+            modules=[SidewaysBlock(tf.keras.layers.Layer()) for _ in range(self.depth)],
             loss=tf.math.squared_difference,
+            wiring=self.wiring,
             **self._engine_arguments,
         )
 
@@ -156,6 +177,8 @@ class SidewaysModel(Saving, Fitting):
         if not self.built:
             raise UserError("the model is not built: call fit, or build([B, K, H, W, C]), first")
         frame = tf.keras.Input(self._build_input_shape[2:], dtype=self.modules[0].facts.h_in.dtype)
+        if self.wiring.skips:
+            return joined_network(frame, self._given, self.wiring, f"{self.name}_network")
         return tf.keras.Sequential([frame, *self._given], name=f"{self.name}_network")
 
     def export(self, path: str, **kwargs: Any) -> None:
@@ -186,7 +209,7 @@ class SidewaysModel(Saving, Fitting):
             if self.engine is not None:
                 self.engine.build(frame)
             elif not self.built:
-                build_modules(self.modules, frame)
+                build_modules(self.modules, frame, self.wiring)
             self.built = True
 
     def _make_modules(self, frame: tf.TensorSpec) -> list[SidewaysBlock]:
@@ -196,9 +219,11 @@ class SidewaysModel(Saving, Fitting):
             layers = split(self._given, self._depth, frame=measured)
         names = device_lib.find_devices(self._device_arguments["devices"])
         if self._device_arguments["widen"] and len(names) > 1:
-            placed = device_lib.place_wide(layers, measured, names)
+            placed = device_lib.place_wide(layers, measured, names, self.wiring)
         else:
-            found = device_lib.place(self._device_arguments["placement"], layers, measured, names)
+            found = device_lib.place(
+                self._device_arguments["placement"], layers, measured, names, self.wiring
+            )
             placed = [(name, []) for name in found]
         self._originals = lambda: layers
         return [
@@ -222,11 +247,12 @@ class SidewaysModel(Saving, Fitting):
             self._engine_for = made_for
             self.engine = make_engine(
                 modules=self.modules, loss=self._frame_loss, stream=stream,
-                loss_scale=self.loss_scale, **self._engine_arguments,
+                loss_scale=self.loss_scale, wiring=self.wiring, **self._engine_arguments,
             )  # fmt: skip
             self._whole = None
             self._pipe = self.engine.network.place  # For checkpoints to find it.
         if stream:
+            self.wiring.check_episode(frames)
             schedule.check_episode(self.depth, frames)
 
     # -- training ---------------------------------------------------------------------------------
@@ -349,7 +375,7 @@ class SidewaysModel(Saving, Fitting):
         self.monitor.take(scanned.mean, scanned.norm, scanned.updates)
         if self.loss_scale is not None:
             self.loss_scale.count(scanned.skipped)
-        late = self.depth - 1
+        late = self.engine.first_output
         return loss, None if scanned.outputs is None else scanned.outputs[late:]
 
     def _update(self, i: int, pseudo_gradients: list[tf.Tensor]) -> None:
@@ -389,6 +415,7 @@ class SidewaysModel(Saving, Fitting):
         if self._whole is None:
             self._whole = make_engine(
                 modules=self.modules, loss=self._frame_loss, loss_scale=self.loss_scale,
+                wiring=self.wiring,
                 **self._engine_arguments,
             )  # fmt: skip
             # A call of an engine would write down what its modules remember.
@@ -423,7 +450,8 @@ class SidewaysModel(Saving, Fitting):
     def _advance_step(self, frames: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         clip, turned = time_major(frames), time_major(targets)
         # As long a clip as there may be: a stream has no end.
-        endless = [*frames.shape[:1], schedule.cycle_length(self.depth) + self.update_every]
+        longest = max(self.wiring.cycle, schedule.cycle_length(self.depth))
+        endless = [*frames.shape[:1], longest + self.update_every]
         self._build(tf.TensorSpec([*endless, *frames.shape[2:]], frames.dtype))
         loss, _ = self._learn(clip, turned, self.episode_seed(), goes_on=True)
         self.optimizers.count(self.update_count())
@@ -446,6 +474,9 @@ class SidewaysModel(Saving, Fitting):
     def call(self, clips: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Clips [B, K, ...] -> outputs of all frames [B, K, ...], as the network is tested."""
         del training
+        if self.wiring.skips:
+            out = infer_at_once(self.modules, clips, self.wiring)
+            return tf.ensure_shape(out, [*clips.shape[:2], *out.shape[2:]])
         shape = tf.shape(clips)
         frames = tf.reshape(clips, tf.concat([[-1], shape[2:]], 0))
         h = tf.ensure_shape(frames, [None, *clips.shape[2:]])
@@ -476,7 +507,7 @@ class SidewaysModel(Saving, Fitting):
             self._build(tf.TensorSpec([1, *frames.shape], frames.dtype))
         if self._as_pipe is None:
             self._as_pipe = tf.function(
-                lambda x: infer(self.modules, x[:, tf.newaxis])[:, 0],
+                lambda x: infer(self.modules, x[:, tf.newaxis], self.wiring)[:, 0],
                 autograph=False,
                 reduce_retracing=True,
             )

@@ -18,6 +18,7 @@ class Saving(tf.keras.Model):
     _compiled: dict[str, Any]
     _engine_arguments: dict[str, Any]
     _device_arguments: dict[str, Any]
+    _skip_arguments: dict[str, Any]
 
     def get_config(self) -> dict:
         arguments = dict(self._engine_arguments)
@@ -25,6 +26,7 @@ class Saving(tf.keras.Model):
             "name": self.name,
             "network": tf.keras.saving.serialize_keras_object(self._given),
             "modules": self._depth,
+            **self._skip_arguments,
             "update_every": self.update_every,
             "dropout_mask": arguments.pop("masks"),
             "seed": int(self.seed),

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES, STREAM = "tests/engines/test_engines.py", "tests/engines/test_stream.py"
 WINDOWS, ANY = "tests/engines/test_windows.py", "tests/engines/test_any_layer.py"
-LATE = "tests/engines/test_lateness.py"
+LATE, SKIPS = "tests/engines/test_lateness.py", "tests/engines/test_skips.py"
 UPDATES, NORMS = "tests/engines/test_updates.py", "tests/modules/test_draws_and_norms.py"
 SCHEDULE, DIAGNOSIS = "tests/engines/test_schedule.py", "tests/test_diagnosis.py"
 SAMPLING, CLIPS = "tests/data/test_sampling.py", "tests/data/test_clip_draws.py"
@@ -49,9 +49,19 @@ MUTATIONS = [
         "tests/report/test_paired.py",
     ),
     ("engines/sideways.py", "t = state.t + 1", "t = state.t + 2", ENGINES),
-    ("engines/sideways.py", "state.carried[:-1]", "state.carried[1:]", ENGINES),
-    ("engines/sideways.py", "tf.where(real, *both)", "both[0]", ENGINES),
-    ("engines/sideways.py", "frame = schedule.frame_held(i, t)", "frame = t", ENGINES),
+    ("engines/sideways.py", "carried[e.source - 1].at", "carried[e.source - 2].at", ENGINES),
+    ("engines/sideways.py", "tf.where(t >= first, *both)", "both[0]", ENGINES),
+    ("engines/sideways.py", "t - first + 1, seeds", "t, seeds", ENGINES),
+    ("modules/wiring.py", "self.depth - module", "self.depth - module + 1", SKIPS),
+    (
+        "modules/wiring.py",
+        "firsts[edge.source - 1] + edge.delay",
+        "firsts[edge.source - 1] + 1",
+        SKIPS,
+    ),
+    ("modules/wiring.py", "min(edge.delay + found", "max(edge.delay + found", SKIPS),
+    ("engines/network.py", "self.older[delay - 2]", "self.older[0]", SKIPS),
+    ("engines/network.py", "tf.add_n(arriving)", "arriving[0]", SKIPS),
     ("engines/scan.py", "tf.cast(now, tf.int32)", "tf.cast(due, tf.int32)", WINDOWS),
     ("engines/scan.py", "(t - 1) // self.every", "t // self.every", WINDOWS),
     ("engines/scan.py", "ends | (following > self.last)", "ends", WINDOWS),
@@ -71,14 +81,14 @@ MUTATIONS = [
     ),
     (
         "engines/batched.py",
-        "zeros = tf.zeros_like(h[: 2 * batch])",
-        "zeros = tf.zeros_like(h[: 1 * batch])",
+        "zeros = due - self.wiring.first_forward(edge.source)",
+        "zeros = due - self.wiring.first_forward(edge.source) - 1",
         ENGINES,
     ),
     ("engines/batched.py", "targets[frames - seen :]", "targets[:seen]", ENGINES),
     (
         "engines/batched.py",
-        "return schedule.gamma(module, self.depth, frames)",
+        "return self.wiring.gamma(module, frames)",
         "return frames",
         ENGINES,
     ),
@@ -90,8 +100,13 @@ MUTATIONS = [
         "tau = self.frames + depth - i - n - 1",
         "tests/engines/test_gpipe.py",
     ),
-    ("engines/backprop.py", "return [steps] * depth", "return [1] * depth", ENGINES),
-    ("engines/backprop.py", "return t + schedule.cycle_length(depth)", "return t + 1", WINDOWS),
+    ("engines/backprop.py", "return [steps] * wiring.depth", "return [1] * wiring.depth", ENGINES),
+    (
+        "engines/backprop.py",
+        "return t + schedule.cycle_length(wiring.depth)",
+        "return t + 1",
+        WINDOWS,
+    ),
     (
         "engines/backprop.py",
         "lambda: (old.emitted, old.memory)",

@@ -11,6 +11,7 @@ from sideways_tf.engines.passes import Loss
 from sideways_tf.engines.sideways import Sideways
 from sideways_tf.errors import UserError
 from sideways_tf.modules.block import SidewaysBlock
+from sideways_tf.modules.wiring import Wiring
 
 __all__ = [
     "ENGINES",
@@ -33,19 +34,20 @@ __all__ = [
 class PipelinedSideways(StepEngine):
     """Sideways as the paper runs it, all modules at once."""
 
-    scheme, needs_cycle, latency = Sideways(), True, 1
+    scheme, needs_cycle, late = Sideways(), True, True
 
 
 class FrameByFrameBackprop(StepEngine):
     """The paper's BP: every frame blocks all modules for its update cycle; the clip waits."""
 
-    scheme = FrameByFrame()
+    scheme, skips = FrameByFrame(), "aligned"
 
 
 class BlockedBackprop(StepEngine):
     """BP on a stream that does not wait: it drops the frames that come while it is blocked."""
 
-    scheme, needs_cycle, latency, computes_again = Blocked(), True, 1, True
+    scheme, skips = Blocked(), "aligned"
+    needs_cycle, late, computes_again = True, True, True
 
 
 # algorithm -> engine -> class; the first is taken on several devices, the second on one.
@@ -70,6 +72,7 @@ def make_engine(
     masks: str = "episode",
     stream: bool = False,
     loss_scale: LossScale | None = None,
+    wiring: Wiring | None = None,
 ) -> Engine:
     """The engine called `engine` for `algorithm`.
 
@@ -81,6 +84,7 @@ def make_engine(
       masks: "episode" or "step"; see `Network`.
       loss_scale: for float16; see `loss_scale.py`.
       stream: whether updates come before the clip ends (L < K): step by step, BP drops frames.
+      wiring: which module reads which (`make_wiring`); None: each the one below.
 
     Raises:
       UserError: naming the engines that there are.
@@ -97,7 +101,7 @@ def make_engine(
         )
     _check_engine(engine, list(there)[0], modules, stream)
     kind = STREAMS[algorithm] if stream else there[engine]
-    return kind(modules, loss, masks, loss_scale)
+    return kind(modules, loss, masks, loss_scale, wiring)
 
 
 def _check_engine(

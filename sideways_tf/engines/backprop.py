@@ -19,6 +19,7 @@ from sideways_tf.engines import schedule
 from sideways_tf.engines.network import Carried, Network, State
 from sideways_tf.engines.passes import Pass, forward, memory_after, open_step, zero_gradients
 from sideways_tf.engines.scheme import Learnt, Scheme, learn
+from sideways_tf.modules.wiring import Edge, Wiring
 
 
 class FrameByFrame(Scheme):
@@ -28,36 +29,40 @@ class FrameByFrame(Scheme):
     This is the baseline of Table 2.
     """
 
-    def due(self, depth: int, module: int, t: tf.Tensor) -> tf.Tensor:
+    def due(self, wiring: Wiring, module: int, t: tf.Tensor) -> tf.Tensor:
         return tf.constant(True)
 
-    def next_due(self, depth: int, t: tf.Tensor) -> tf.Tensor:
+    def next_due(self, wiring: Wiring, t: tf.Tensor) -> tf.Tensor:
         return t + 1
 
-    def counts(self, depth: int, steps: int) -> list[int]:
-        return [steps] * depth
+    def counts(self, wiring: Wiring, steps: int) -> list[int]:
+        return [steps] * wiring.depth
 
     def step(
         self, network: Network, state: State, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
     ) -> tuple[State, list[Learnt]]:
         """Eqs. 1 and 2 for frame t."""
-        t, h = state.t + 1, x
+        t, depth = state.t + 1, network.depth
         runs: list[Pass] = []
-        for module, seed, carried in zip(network.modules, seeds, state.carried, strict=True):
-            step = open_step(module, t, seed, carried.memory, network.masks)
+        for i, (module, seed, old) in enumerate(
+            zip(network.modules, seeds, state.carried, strict=True), 1
+        ):
+            step = open_step(module, t, seed, old.memory, network.masks)
+            with tf.device(module.device):
+                h = network.input_of(i, lambda e: runs[e.source - 1].h_out) if i > 1 else x
             runs.append(forward(module, h, step))
-            h = runs[-1].h_out
-        above = y
         learnt: list[Learnt] = []
         after: list[Carried] = []
-        for i in range(network.depth, 0, -1):
+        sent: dict[Edge, tf.Tensor] = {}
+        for i in range(depth, 0, -1):
+            above = network.summed(i, sent) if i < depth else y
             found, below = learn(network, i, runs[i - 1], above, scale=state.scale_at(i))
             learnt.insert(0, found)
+            sent.update(network.shares(i, below))
             # Nothing waits in a pipe: what is not carried on is free as soon as it was used.
             old = state.carried[i - 1]
-            emitted = h if i == network.depth else old.emitted
-            after.insert(0, Carried(emitted, old.below, runs[i - 1].memory))
-            above = below[0] if below else above
+            emitted = runs[-1].h_out if i == depth else old.emitted
+            after.insert(0, Carried(emitted, old.below, runs[i - 1].memory, old.older))
         return State(t, state.frame, after, state.scales), learnt
 
 
@@ -68,14 +73,16 @@ class Blocked(Scheme):
     keeps: no weight below or at it has moved since.
     """
 
-    def due(self, depth: int, module: int, t: tf.Tensor) -> tf.Tensor:
+    def due(self, wiring: Wiring, module: int, t: tf.Tensor) -> tf.Tensor:
+        depth = wiring.depth
         due = schedule.blocked_backward(module, t, depth)
         return due & (t >= schedule.first_backward_step(module, depth))
 
-    def next_due(self, depth: int, t: tf.Tensor) -> tf.Tensor:
-        return t + schedule.cycle_length(depth)
+    def next_due(self, wiring: Wiring, t: tf.Tensor) -> tf.Tensor:
+        return t + schedule.cycle_length(wiring.depth)
 
-    def counts(self, depth: int, steps: int) -> list[int]:
+    def counts(self, wiring: Wiring, steps: int) -> list[int]:
+        depth = wiring.depth
         cycle = schedule.cycle_length(depth)
         firsts = [schedule.first_backward_step(i, depth) for i in range(1, depth + 1)]
         return [len(range(first, steps + 1, cycle)) for first in firsts]
@@ -85,17 +92,22 @@ class Blocked(Scheme):
     ) -> tuple[State, list[Learnt]]:
         t = state.t + 1
         taken = tf.where(schedule.frame_taken(t, network.depth) == t, x, state.frame)
-        inputs = [taken, *(carried.emitted for carried in state.carried[:-1])]
-        above = [*(carried.below[0] for carried in state.carried[1:]), y]
+        above = [*network.from_readers([carried.below for carried in state.carried]), y]
         after, learnt = [], []
         for i, module in enumerate(network.modules, 1):
             with tf.device(module.device):
-                h_in, old, seed = inputs[i - 1], state.carried[i - 1], seeds[i - 1]
+                old, seed = state.carried[i - 1], seeds[i - 1]
+                # What is emitted stands until all have done with this frame.
+                h_in = (
+                    taken
+                    if i == 1
+                    else network.input_of(i, lambda e: state.carried[e.source - 1].emitted)
+                )
                 emitted, memory = self._forward(network, i, t, h_in, old, seed)
                 from_above = above[i - 1], state.scale_at(i)
                 found, below = self._backward(network, i, t, h_in, *from_above, old, seed)
             learnt.append(found)
-            after.append(Carried(emitted, below, memory))
+            after.append(Carried(emitted, below, memory, old.older))
         return State(t, taken, after, state.scales), learnt
 
     def _forward(
@@ -142,5 +154,5 @@ class Blocked(Scheme):
             loss = [tf.zeros([], network.loss_type)] if has_loss else []
             return loss, zero_gradients(module), old.below
 
-        loss, weights, below = tf.cond(self.due(network.depth, i, t), run, idle)
+        loss, weights, below = tf.cond(self.due(network.wiring, i, t), run, idle)
         return Learnt(loss, weights), below

@@ -23,6 +23,7 @@ from sideways_tf.errors import UserError
 from sideways_tf.modules.apart import folded_statistics
 from sideways_tf.modules.block import SidewaysBlock
 from sideways_tf.modules.step import plain
+from sideways_tf.modules.wiring import Wiring
 
 
 class Episode(NamedTuple):
@@ -45,11 +46,17 @@ class Engine(abc.ABC):
     """Computes the (pseudo-)gradients of one episode; never changes a weight.
 
     Args:
-      modules, loss, masks, loss_scale: see `Network`.
+      modules, loss, masks, loss_scale, wiring: see `Network`.
+
+    Raises:
+      UserError: if the engine does not run such a wiring.
     """
 
     # Whether an episode shorter than the update cycle would leave module 1 untrained.
     needs_cycle = False
+
+    # Which skips it runs: "all"; "aligned", of one frame to itself; "none".
+    skips = "all"
 
     def __init__(
         self,
@@ -57,8 +64,10 @@ class Engine(abc.ABC):
         loss: Loss,
         masks: str = "episode",
         loss_scale: LossScale | None = None,
+        wiring: Wiring | None = None,
     ):
-        self.network = Network(modules, loss, masks, loss_scale)
+        self.network = Network(modules, loss, masks, loss_scale, wiring)
+        self._check_skips()
         self._built: tf.TensorSpec | None = None
         self._graph = tf.function(self._run, autograph=False)
 
@@ -71,6 +80,21 @@ class Engine(abc.ABC):
     def depth(self) -> int:
         """D."""
         return self.network.depth
+
+    @property
+    def wiring(self) -> Wiring:
+        """Which module reads which."""
+        return self.network.wiring
+
+    def _check_skips(self) -> None:
+        name, wiring = type(self).__name__, self.wiring
+        if self.skips == "none" and wiring.skips:
+            raise UserError(f"{name} runs no skips: use engine=batched")
+        if self.skips == "aligned" and wiring.history:
+            raise UserError(
+                f"{name} is done with a frame before it takes the next, these skips bring together "
+                f"{wiring.history + 1} frames: use engine=batched, or align the skips"
+            )
 
     def __call__(
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor | None = None
@@ -115,6 +139,7 @@ class Engine(abc.ABC):
     def check_frames(self, frames: int) -> None:
         """Raise UserError where `frames` (K) are too few."""
         if self.needs_cycle:
+            self.wiring.check_episode(frames)
             schedule.check_episode(self.depth, frames)
 
     def _run(self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, trained: int) -> Episode:
@@ -139,8 +164,8 @@ class StepEngine(Engine):
     """
 
     scheme: Scheme
-    # How many outputs of an episode of K steps stem from no frame yet, less one for D.
-    latency = 0
+    # Whether the first outputs of an episode stem from no frame yet.
+    late = False
     # Where a pass is computed twice, it must see the same both times.
     computes_again = False
 
@@ -170,13 +195,18 @@ class StepEngine(Engine):
         return scan(self.scheme, self.network, state, clip, targets, seeds)
 
     def _episode(self, scanned: Scanned, steps: int) -> Episode:
-        counts = self.scheme.counts(self.depth, steps)
+        counts = self.scheme.counts(self.wiring, steps)
         means = [
             mean_with_penalty(*row) for row in zip(self.modules, scanned.sums, counts, strict=True)
         ]
         assert scanned.outputs is not None
-        shown = scanned.outputs[self.latency * (self.depth - 1) :]
+        shown = scanned.outputs[self.first_output :]
         return Episode(mean_loss(self.network, scanned, counts), shown, means)
+
+    @property
+    def first_output(self) -> int:
+        """How many steps of an episode show no output of frames."""
+        return self.wiring.first_forward(self.depth) - 1 if self.late else 0
 
     def learn(
         self,
@@ -198,6 +228,11 @@ class StepEngine(Engine):
         Returns:
           The mean loss, [], and what the scan gives.
         """
+        if self.wiring.skips and self.network.loss_scale is not None:
+            raise UserError(
+                "with skips a module sums pseudo-gradients of several losses, whose float16 scales "
+                "would differ while updates come inside a clip: use update_every=0, or bfloat16"
+            )
         batch = clip.shape[1] if clip.shape[1] is not None else tf.shape(clip)[1]
         state = self.network.resting(batch) if goes_on else self.network.empty(batch)
         scanned = scan(
@@ -208,7 +243,7 @@ class StepEngine(Engine):
         self.network.rest(scanned.state)
         steps = tf.range(state.t + 1, scanned.state.t + 1)
         counts = [
-            tf.reduce_sum(tf.cast(self.scheme.due(self.depth, i, steps), tf.int32))
+            tf.reduce_sum(tf.cast(self.scheme.due(self.wiring, i, steps), tf.int32))
             for i in range(1, self.depth + 1)
         ]
         return mean_loss(self.network, scanned, counts), scanned

@@ -40,6 +40,8 @@ class GPipeBackprop(Engine):
     What one would use instead of Sideways. It stores the inputs of all modules for all K frames.
     """
 
+    skips = "none"
+
     def _prepare(self) -> None:
         check_repeatable(self.modules, "gpipe")
 

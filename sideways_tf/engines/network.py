@@ -1,8 +1,8 @@
-"""The row of modules with its loss, and the pipe between them: what each carries step to step."""
+"""The modules with their wiring and loss, and the pipe between them: what each carries on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -11,7 +11,9 @@ from sideways_tf.engines.loss_scale import LossScale, Scales
 from sideways_tf.engines.passes import Loss, loss_type
 from sideways_tf.errors import UserError
 from sideways_tf.modules.block import SidewaysBlock, build_modules
+from sideways_tf.modules.join import joined, parts_of
 from sideways_tf.modules.step import MASKS
+from sideways_tf.modules.wiring import Edge, Wiring
 
 
 class Carried(NamedTuple):
@@ -19,13 +21,23 @@ class Carried(NamedTuple):
 
     Attributes:
       emitted: h_i [B, ...], for the module above.
-      below: the pseudo-gradient of its input, for the module below; [] in module 1.
+      below: [the pseudo-gradient of its input], for the modules that it reads; [] in module 1.
       memory: values of the variables that the layer itself moves (`SidewaysBlock.state`).
+      older: what it emitted before, the newest first, as far as skips with a delay reach back.
     """
 
     emitted: tf.Tensor
     below: list[tf.Tensor]
     memory: list[tf.Tensor]
+    older: list[tf.Tensor]
+
+    def at(self, delay: int) -> tf.Tensor:
+        """What the module emitted `delay` steps ago."""
+        return self.emitted if delay == 1 else self.older[delay - 2]
+
+    def pushed(self) -> list[tf.Tensor]:
+        """`older` of the next step."""
+        return [self.emitted, *self.older][: len(self.older)]
 
 
 class State(NamedTuple):
@@ -49,7 +61,7 @@ class State(NamedTuple):
 
 
 class Network:
-    """D modules in a row, and the loss of the last one's output.
+    """D modules, what they read, and the loss of the last one's output.
 
     Between calls its pipe rests in `tf.Variable`s, which a checkpoint keeps: the modules' buffers,
     the newest frame and the clock. Within a call it travels as a `State`.
@@ -60,6 +72,7 @@ class Network:
         or a Keras loss object.
       masks: "episode" or "step": how long a mask of dropout holds; see `modules/step.py`.
       loss_scale: for float16; None: losses are taken as they are.
+      wiring: None: each module reads the one below.
 
     Attributes:
       specs: of each module's input and output, once it is built.
@@ -73,6 +86,7 @@ class Network:
         loss: Loss,
         masks: str = "episode",
         loss_scale: LossScale | None = None,
+        wiring: Wiring | None = None,
     ):
         if not modules:
             raise UserError("a network needs at least one module, none was given")
@@ -80,6 +94,7 @@ class Network:
             raise UserError(f"masks={masks}: give one of {', '.join(MASKS)}")
         self.modules = list(modules)
         self.loss, self.masks, self.loss_scale = loss, masks, loss_scale
+        self.wiring = wiring or Wiring(len(self.modules))
         self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []
         self.place = tf.train.Checkpoint()
 
@@ -105,14 +120,14 @@ class Network:
     def build(self, frame: tf.TensorSpec) -> None:
         """Make all variables for a batch of frames, `frame` [B, ...]; again where it is another."""
         if not self.specs or frame.shape[1:] != self.specs[0][0].shape[1:]:
-            self.specs = build_modules(self.modules, frame)
+            self.specs = build_modules(self.modules, frame, self.wiring)
 
     def make_buffers(self) -> None:
         """Make the variables in which the pipe rests, once."""
         if hasattr(self.place, "clock"):
             return
         for i, module in enumerate(self.modules):
-            module.make_buffers(first=i == 0)
+            module.make_buffers(first=i == 0, older=self.wiring.older(i + 1))
         frame = self.specs[0][0]
         with tf.device(self.modules[0].device):
             zeros = tf.zeros([frame.shape[0] or 1, *frame.shape[1:]], frame.dtype)
@@ -130,7 +145,8 @@ class Network:
         for i, (module, (h_in, h_out)) in enumerate(zip(self.modules, self.specs, strict=True)):
             with tf.device(module.device):
                 below = [_zeros(batch, h_in)] if i else []
-                carried.append(Carried(_zeros(batch, h_out), below, module.memory()))
+                older = [_zeros(batch, h_out) for _ in range(self.wiring.older(i + 1))]
+                carried.append(Carried(_zeros(batch, h_out), below, module.memory(), older))
         scales = [self.loss_scale.start(self.depth)] if self.loss_scale is not None else []
         return State(tf.constant(0), _zeros(batch, self.specs[0][0]), carried, scales)
 
@@ -140,7 +156,8 @@ class Network:
         for i, (module, (h_in, h_out)) in enumerate(zip(self.modules, self.specs, strict=True)):
             below = [_read(module.pseudo_gradient, batch, h_in)] if i else []
             emitted = _read(module.activation, batch, h_out)
-            carried.append(Carried(emitted, below, module.memory()))
+            older = [_read(buffer, batch, h_out) for buffer in module.older]
+            carried.append(Carried(emitted, below, module.memory(), older))
         frame = _read(self.place.frame, batch, self.specs[0][0])
         scales = []
         if self.loss_scale is not None:
@@ -162,7 +179,38 @@ class Network:
             for value in carried.below:
                 assert module.pseudo_gradient is not None
                 module.pseudo_gradient.assign(value)
+            for buffer, value in zip(module.older, carried.older, strict=True):
+                buffer.assign(value)
             module.remember(carried.memory)
+
+    def input_of(self, i: int, read: Callable[[Edge], tf.Tensor]) -> tf.Tensor:
+        """The input of module i > 1, on its device, if `read` gives what an edge brings."""
+        return joined([read(edge) for edge in self.wiring.into(i)], self.wiring.join)
+
+    def widths(self, i: int) -> list[int]:
+        """The last axis of each part of the input of module i."""
+        return [self.specs[edge.source - 1][1].shape[-1] for edge in self.wiring.into(i)]
+
+    def shares(self, i: int, below: Sequence[tf.Tensor]) -> dict[Edge, tf.Tensor]:
+        """What module i sends back along each edge that it reads, of its `below`, on its device."""
+        if not below:
+            return {}
+        with tf.device(self.modules[i - 1].device):
+            parts = parts_of(below[0], self.wiring.join, self.widths(i))
+        return dict(zip(self.wiring.into(i), parts, strict=True))
+
+    def summed(self, i: int, sent: dict[Edge, tf.Tensor]) -> tf.Tensor:
+        """The sum of what the readers of module i < D have sent it, on its device."""
+        arriving = [sent[edge] for edge in self.wiring.out_of(i)]
+        with tf.device(self.modules[i - 1].device):
+            return tf.add_n(arriving) if len(arriving) > 1 else arriving[0]
+
+    def from_readers(self, below: Sequence[list[tf.Tensor]]) -> list[tf.Tensor]:
+        """`summed` of each module but the last, if each has sent its `below`."""
+        sent: dict[Edge, tf.Tensor] = {}
+        for i, each in enumerate(below, 1):
+            sent.update(self.shares(i, each))
+        return [self.summed(i, sent) for i in range(1, self.depth)]
 
 
 def _zeros(batch: tf.Tensor | int, spec: tf.TensorSpec) -> tf.Tensor:

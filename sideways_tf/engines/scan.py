@@ -224,10 +224,10 @@ class _Windows:
 
     def _module(self, i: int, state: State, total: list[tf.Tensor], window: _Window) -> tuple:
         """The row of module i + 1 after step t, which leads to `state`."""
-        module, depth, t = self.network.modules[i], self.network.depth, state.t
-        due = self.scheme.due(depth, i + 1, t)
+        module, wiring, t = self.network.modules[i], self.network.wiring, state.t
+        due = self.scheme.due(wiring, i + 1, t)
         count = window.counts[i] + tf.cast(due, tf.int32)
-        now = due & self._ends(self.scheme.next_due(depth, t), t)
+        now = due & self._ends(self.scheme.next_due(wiring, t), t)
 
         def learn() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             return self._learn(i, mean_with_penalty(module, total, count), state.scale_at(i + 1))

@@ -18,10 +18,23 @@ i + 1 emitted at step t - 1, which stems from the loss of frame t - 2D + i + 1. 
     module 1   1/.  2/.  3/.  4/.  5/1  6/2  7/3          3
 
 The gradients of a frame reach module 1 after 2D - 1 steps: the update cycle.
+
+A skip takes one step, too, where the row of modules takes several: what it brings is newer. D = 4,
+module 4 also reads module 2 (delay 1), L = 8. "2+3/5": what the module reads stems from frames 2
+and 3, and is met by the pseudo-gradient of the loss of step 5:
+
+    step        1    2    3    4      5      6      7      8        gamma_i
+    module 4    .    .    .  1+2/4  2+3/5  3+4/6  4+5/7  5+6/8         5
+    module 3    .    .   1/.  2/.    3/4    4/5    5/6    6/7          4
+    module 2    .   1/.  2/.  3/.    4/.   5/4+5  6/5+6  7/6+7         3
+    module 1   1/.  2/.  3/.  4/.    5/.    6/.   7/4+5  8/5+6         2
+
+At step 5 module 2 has heard of module 4 alone, from step 6 on of both its readers: then it learns.
 """
 
 from sideways_tf.limits import check_episode as check_episode
 from sideways_tf.limits import cycle_length as cycle_length
+from sideways_tf.modules.wiring import Wiring
 
 
 def frame_held(module: int, step: int) -> int:
@@ -50,6 +63,24 @@ def first_forward_step(module: int) -> int:
 def first_backward_step(module: int, depth: int) -> int:
     """The first step at which gamma_i^t = 1[t >= 2D - i] (section 3.4)."""
     return 2 * depth - module
+
+
+def frames_read(wiring: Wiring, module: int, step: int) -> list[int]:
+    """The frames from which all that `module` reads at `step` stems; []: not all is there yet."""
+    if module == 1:
+        return [step] if step >= 1 else []
+    parts = [frames_read(wiring, e.source, step - e.delay) for e in wiring.into(module)]
+    return sorted({frame for part in parts for frame in part}) if all(parts) else []
+
+
+def losses_met(wiring: Wiring, module: int, step: int) -> list[int]:
+    """The steps from whose losses stems what `module` takes from all its readers at `step`."""
+    if not frames_read(wiring, module, step):
+        return []
+    if module == wiring.depth:
+        return [step]
+    parts = [losses_met(wiring, e.target, step - 1) for e in wiring.out_of(module)]
+    return sorted({loss for part in parts for loss in part}) if all(parts) else []
 
 
 def gamma(module: int, depth: int, steps: int) -> int:

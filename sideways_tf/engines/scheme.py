@@ -11,6 +11,7 @@ import tensorflow as tf
 from sideways_tf.engines.loss_scale import unscaled
 from sideways_tf.engines.network import Network, State
 from sideways_tf.engines.passes import Pass, backward, loss_and_gradient, zero_gradients
+from sideways_tf.modules.wiring import Wiring
 
 
 class Learnt(NamedTuple):
@@ -36,15 +37,15 @@ class Scheme(abc.ABC):
     steps_at_once = 1
 
     @abc.abstractmethod
-    def due(self, depth: int, module: int, t: tf.Tensor) -> tf.Tensor:
+    def due(self, wiring: Wiring, module: int, t: tf.Tensor) -> tf.Tensor:
         """gamma_i^t: bool [], whether module i has something to learn from at step t."""
 
     @abc.abstractmethod
-    def next_due(self, depth: int, t: tf.Tensor) -> tf.Tensor:
+    def next_due(self, wiring: Wiring, t: tf.Tensor) -> tf.Tensor:
         """The step at which a module that is due at step t is due again."""
 
     @abc.abstractmethod
-    def counts(self, depth: int, steps: int) -> list[int]:
+    def counts(self, wiring: Wiring, steps: int) -> list[int]:
         """gamma_i for each module: at how many of `steps` steps it is due."""
 
     @abc.abstractmethod

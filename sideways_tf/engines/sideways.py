@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from sideways_tf.engines import schedule
 from sideways_tf.engines.network import Carried, Network, State
 from sideways_tf.engines.passes import forward, open_step
 from sideways_tf.engines.scheme import Learnt, Scheme, learn
+from sideways_tf.modules.wiring import Wiring
 
 
 class Sideways(Scheme):
@@ -27,38 +27,41 @@ class Sideways(Scheme):
     # ahead keeps its activations in memory.
     steps_at_once = 4
 
-    def due(self, depth: int, module: int, t: tf.Tensor) -> tf.Tensor:
-        return t >= schedule.first_backward_step(module, depth)
+    def due(self, wiring: Wiring, module: int, t: tf.Tensor) -> tf.Tensor:
+        return t >= wiring.first_backward(module)
 
-    def next_due(self, depth: int, t: tf.Tensor) -> tf.Tensor:
+    def next_due(self, wiring: Wiring, t: tf.Tensor) -> tf.Tensor:
         return t + 1
 
-    def counts(self, depth: int, steps: int) -> list[int]:
-        return [schedule.gamma(i, depth, steps) for i in range(1, depth + 1)]
+    def counts(self, wiring: Wiring, steps: int) -> list[int]:
+        return [wiring.gamma(i, steps) for i in range(1, wiring.depth + 1)]
 
     def step(
         self, network: Network, state: State, x: tf.Tensor, y: tf.Tensor, seeds: Sequence[tf.Tensor]
     ) -> tuple[State, list[Learnt]]:
         """Eqs. 3 and 4 with the mask gamma_i^t.
 
-        Every module reads only what its neighbours carry of step t - 1.
+        Every module reads only what others carry of step t - 1, or of older ones.
         """
-        t = state.t + 1
-        inputs = [x, *(carried.emitted for carried in state.carried[:-1])]
-        above = [*(carried.below[0] for carried in state.carried[1:]), y]
+        t, wiring = state.t + 1, network.wiring
+        above = [*network.from_readers([carried.below for carried in state.carried]), y]
         after, learnt = [], []
         for i, module in enumerate(network.modules, 1):
             with tf.device(module.device):
-                memory = state.carried[i - 1].memory
-                frame = schedule.frame_held(i, t)
-                step = open_step(module, frame, seeds[i - 1], memory, network.masks)
-                run = forward(module, inputs[i - 1], step)
+                old, first = state.carried[i - 1], wiring.first_forward(i)
+                step = open_step(module, t - first + 1, seeds[i - 1], old.memory, network.masks)
+                run = forward(module, self._input(network, i, x, state), step)
                 # A module that still holds no frame must not take zeros into its memory.
-                real = t >= schedule.first_forward_step(i)
-                kept = [tf.where(real, *both) for both in zip(run.memory, memory, strict=True)]
-                due = self.due(network.depth, i, t)
-                scale = state.scale_at(i)
+                kept = [
+                    tf.where(t >= first, *both) for both in zip(run.memory, old.memory, strict=True)
+                ]
+                due, scale = self.due(wiring, i, t), state.scale_at(i)
                 found, below = learn(network, i, run, above[i - 1], due, scale)
             learnt.append(found)
-            after.append(Carried(run.h_out, below, kept))
+            after.append(Carried(run.h_out, below, kept, old.pushed()))
         return State(t, state.frame, after, state.scales), learnt
+
+    def _input(self, network: Network, i: int, x: tf.Tensor, state: State) -> tf.Tensor:
+        if i == 1:
+            return x
+        return network.input_of(i, lambda e: state.carried[e.source - 1].at(e.delay))

@@ -50,6 +50,11 @@ class Live:
             raise UserError(
                 "update_every=0: a live stream is learnt from with update_every of at least 1"
             )
+        if model.wiring.skips:
+            raise UserError(
+                "a live stream runs no skips: leave skips out, or give the model itself its frames, "
+                "in parts, by advance"
+            )
         if batch < 1:
             raise UserError(f"batch={batch}: give how many streams there are, 1 or more")
         self.model, self.batch = model, batch
@@ -250,7 +255,7 @@ class Live:
         self._keep_window(found, counts)
         model.steps.assign_add(1)
         model.optimizers.count(model.update_count())
-        due = [tf.cast(scheme.due(model.depth, i, found.state.t), tf.int32)
+        due = [tf.cast(scheme.due(model.wiring, i, found.state.t), tf.int32)
                for i in range(1, model.depth + 1)]  # fmt: skip
         loss = mean_loss(network, found, due)
         model.monitor.loss.assign(tf.cast(loss, tf.float32))

@@ -2,5 +2,6 @@
 
 from sideways_tf.modules.block import SidewaysBlock, build_modules
 from sideways_tf.modules.split import split
+from sideways_tf.modules.wiring import make_wiring
 
-__all__ = ["SidewaysBlock", "build_modules", "split"]
+__all__ = ["SidewaysBlock", "build_modules", "make_wiring", "split"]

@@ -17,7 +17,9 @@ import tensorflow as tf
 from sideways_tf.errors import UserError
 from sideways_tf.modules.block import SidewaysBlock
 from sideways_tf.modules.folded_norm import can_fold
+from sideways_tf.modules.join import joined
 from sideways_tf.modules.step import Step, plain
+from sideways_tf.modules.wiring import Wiring
 
 # Not two, which batch norm makes 1 and -1, whatever they are: it hides their gradient.
 EXAMPLES = 3
@@ -43,24 +45,26 @@ class Tried(NamedTuple):
 Trial = Callable[[tf.Tensor, tf.Tensor], Tried]
 
 
-def check_apart_in_time(modules: Sequence[SidewaysBlock]) -> None:
-    """Try each module; see above.
+def check_apart_in_time(modules: Sequence[SidewaysBlock], wiring: Wiring | None = None) -> None:
+    """Try each module, on what the modules that it reads give; see above.
 
     Raises:
       UserError: naming the module that keeps state of its own, mixes the examples of a batch, adds
         to the loss, or draws random numbers of its own (those would not repeat when a run is
         continued).
     """
-    frames: list[tf.Tensor] = []
+    wiring = wiring or Wiring(len(modules))
+    given: list[list[tf.Tensor]] = []
     for number, module in enumerate(modules, 1):
         reason = _reason(module)
         if reason is None:
-            frames = frames or _frames(module)
+            read = [[given[e.source - 1][n] for e in wiring.into(number)] for n in (0, 1)]
+            frames = [joined(each, wiring.join) for each in read] if given else _frames(module)
             run = _trial(module)
             try:
                 if not _keeps_apart(run, frames[0], frames[1], _unit(module)):
                     reason = "mixes the examples of a batch"
-                frames = [run(h, tf.ones([2 * EXAMPLES])).out for h in frames]
+                given.append([run(h, tf.ones([2 * EXAMPLES])).out for h in frames])
             except (ValueError, tf.errors.InvalidArgumentError):
                 reason = "does not take batches of another size"
         if reason:

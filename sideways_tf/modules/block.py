@@ -11,9 +11,11 @@ import tensorflow as tf
 from sideways_tf.errors import UserError
 from sideways_tf.modules.draws import stateless_draws
 from sideways_tf.modules.folded_norm import folded_norms
+from sideways_tf.modules.join import joined_spec
 from sideways_tf.modules.step import Step, plain
 from sideways_tf.modules.trace import Traced, trace
 from sideways_tf.modules.wide import Slice, Wide
+from sideways_tf.modules.wiring import Wiring
 
 
 @tf.keras.utils.register_keras_serializable("sideways_tf")
@@ -30,7 +32,8 @@ class SidewaysBlock(tf.keras.layers.Layer):
     Attributes:
       buffers: what rests between calls: `activation`, h_i as last emitted [B, ...], and
         `pseudo_gradient`, what was last emitted downwards, with the shape of the module's input
-        (None in module 1, below which nobody listens); `tf.Variable`s, made by `make_buffers`.
+        (None in module 1, below which nobody listens); `older`, as in `Carried`, where there are
+        skips with a delay; `tf.Variable`s, made by `make_buffers`.
     """
 
     _known: Traced | None
@@ -92,6 +95,11 @@ class SidewaysBlock(tf.keras.layers.Layer):
         """See `buffers`."""
         return getattr(self.buffers, "pseudo_gradient", None)
 
+    @property
+    def older(self) -> list[tf.Variable]:
+        """See `buffers`."""
+        return getattr(self.buffers, "older", [])
+
     def inspect(self, number: int, h_in: tf.TensorSpec) -> Traced:
         """Build the module i = `number` on its device, for an input like `h_in`; see `trace`."""
         object.__setattr__(self, "wide", None)
@@ -137,13 +145,15 @@ class SidewaysBlock(tf.keras.layers.Layer):
         assert self._known is not None
         return self._known
 
-    def make_buffers(self, first: bool) -> None:
+    def make_buffers(self, first: bool, older: int = 0) -> None:
         """Make the buffers on the module's device, once; the batch size may change later."""
         if self.activation is not None:
             return
         self.buffers.activation = self._buffer(self.facts.h_out, "activation")
         if not first:
             self.buffers.pseudo_gradient = self._buffer(self.facts.h_in, "pseudo_gradient")
+        if older:
+            self.buffers.older = [self._buffer(self.facts.h_out, "older") for _ in range(older)]
 
     def _buffer(self, spec: tf.TensorSpec, name: str) -> tf.Variable:
         with tf.device(self.device):
@@ -176,13 +186,14 @@ class SidewaysBlock(tf.keras.layers.Layer):
 
 
 def build_modules(
-    modules: Sequence[SidewaysBlock], frame: tf.TensorSpec
+    modules: Sequence[SidewaysBlock], frame: tf.TensorSpec, wiring: Wiring | None = None
 ) -> list[tuple[tf.TensorSpec, tf.TensorSpec]]:
     """Build every module on its device, for a batch of frames like `frame`.
 
     Args:
       modules: D modules, from the one that takes the frame on.
       frame: shape [B, ...] and dtype of a batch of frames; B may be None.
+      wiring: None: each module reads the one below.
 
     Returns:
       For each module the specs of its input and of its output.
@@ -192,11 +203,12 @@ def build_modules(
         gives.
     """
     _check_apart(modules)
-    specs, h_in = [], frame
+    wiring = wiring or Wiring(len(modules))
+    specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []
     for number, module in enumerate(modules, 1):
-        h_out = module.inspect(number, h_in).h_out
-        specs.append((h_in, h_out))
-        h_in = h_out
+        outputs = [h_out for _, h_out in specs]
+        h_in = joined_spec(wiring, number, outputs) if specs else frame
+        specs.append((h_in, module.inspect(number, h_in).h_out))
     _check_weights_apart(modules)
     _check_whole_numbers(modules)
     return specs

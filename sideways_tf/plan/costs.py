@@ -13,6 +13,7 @@ import tensorflow as tf
 from sideways_tf.modules.block import SidewaysBlock, build_modules
 from sideways_tf.modules.slicing import units_of, why_whole
 from sideways_tf.modules.split import copy_layer
+from sideways_tf.modules.wiring import Wiring
 
 
 class Cost(NamedTuple):
@@ -37,7 +38,10 @@ class Cost(NamedTuple):
 
 
 def scratch_modules(
-    layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, device: str = ""
+    layers: Sequence[tf.keras.layers.Layer],
+    frame: tf.TensorSpec,
+    device: str = "",
+    wiring: Wiring | None = None,
 ) -> tuple[list[SidewaysBlock], list[tuple[tf.TensorSpec, tf.TensorSpec]]]:
     """Copies of `layers`, built on `device`, to be measured and thrown away.
 
@@ -48,7 +52,7 @@ def scratch_modules(
       The copies as modules, and the specs of their inputs and outputs.
     """
     modules = [SidewaysBlock(copy_layer(layer), device) for layer in layers]
-    return modules, build_modules(modules, frame)
+    return modules, build_modules(modules, frame, wiring)
 
 
 def count_row(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[int]:
@@ -73,9 +77,11 @@ def count_row(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> 
     return counts
 
 
-def costs(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[Cost]:
+def costs(
+    layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, wiring: Wiring | None = None
+) -> list[Cost]:
     """The cost of each of `layers` on batches of `frame` [B, ...], counted by TensorFlow."""
-    modules, specs = scratch_modules(layers, frame)
+    modules, specs = scratch_modules(layers, frame, wiring=wiring)
     counted = []
     for i, (module, (h_in, h_out)) in enumerate(zip(modules, specs, strict=True)):
         forward = _operations(lambda h, m=module: m(h, training=True), h_in)

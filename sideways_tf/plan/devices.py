@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
+from sideways_tf.modules.wiring import Wiring
 from sideways_tf.plan import balance, shares
 from sideways_tf.plan.costs import costs
 from sideways_tf.plan.times import measure
@@ -117,6 +118,7 @@ def place(
     layers: Sequence[tf.keras.layers.Layer],
     frame: tf.TensorSpec,
     devices: Sequence[str],
+    wiring: Wiring | None = None,
 ) -> list[str]:
     """A device for each module. Which one changes speed and nothing else.
 
@@ -128,13 +130,16 @@ def place(
     """
 
     def seconds() -> list[float]:
-        return [times.both for times in measure(layers, frame, devices[0])]
+        return [times.both for times in measure(layers, frame, devices[0], wiring=wiring)]
 
     return [devices[n] for n in device_numbers(placement, len(layers), devices, seconds)]
 
 
 def place_wide(
-    layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, devices: Sequence[str]
+    layers: Sequence[tf.keras.layers.Layer],
+    frame: tf.TensorSpec,
+    devices: Sequence[str],
+    wiring: Wiring | None = None,
 ) -> list[tuple[str, list[tuple[str, int]]]]:
     """For each module its device, and all that share it, with their output channels.
 
@@ -146,7 +151,7 @@ def place_wide(
             float(cost.forward + cost.backward), cost.units, cost.in_bytes, cost.out_bytes,
             cost.parameter_bytes,
         )
-        for cost in costs(layers, frame)
+        for cost in costs(layers, frame, wiring)
     ]  # fmt: skip
     plan = shares.widen(loads, len(devices))
     return [

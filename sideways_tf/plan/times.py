@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sideways_tf.modules.block import SidewaysBlock
+from sideways_tf.modules.wiring import Wiring
 from sideways_tf.plan.costs import gradients, scratch_modules
 
 REPEATS = 5
@@ -31,6 +32,7 @@ def measure(
     frame: tf.TensorSpec,
     device: str = "",
     repeats: int = REPEATS,
+    wiring: Wiring | None = None,
 ) -> list[ModuleTime]:
     """The times of copies of unbuilt `layers`, alone on `device`, on random frames.
 
@@ -40,7 +42,7 @@ def measure(
     Args:
       frame: shape [B, ...] and dtype of a batch of frames.
     """
-    modules, specs = scratch_modules(layers, frame, device)
+    modules, specs = scratch_modules(layers, frame, device, wiring)
     pairs = enumerate(zip(modules, specs, strict=True))
     return [_module_time(module, spec[0], i == 0, repeats) for i, (module, spec) in pairs]
 
