@@ -97,8 +97,9 @@ def classify(model: SidewaysModel, config: Config, path: str) -> np.ndarray:
     kept = [crop for n, crop in enumerate(_crops(path, config)) if n % config.stride == 0]
     found = []
     for start in range(0, len(kept), PIECE):
-        frames = tf.cast(np.stack(kept[start : start + PIECE]), tf.float32) / 255.0
-        scores = tf.cast(model.predict_stream(frames), tf.float32)
+        before = min(start, model.wiring.history)  # Frames that the first outputs need, too.
+        frames = tf.cast(np.stack(kept[start - before : start + PIECE]), tf.float32) / 255.0
+        scores = tf.cast(model.predict_stream(frames)[before:], tf.float32)
         found.append(tf.nn.softmax(scores).numpy())
     return np.concatenate(found)
 

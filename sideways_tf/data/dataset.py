@@ -34,6 +34,7 @@ class VideoDataset:
                 them as they are stored.
         """
         self.name: str = builder.name
+        self._flips = builder.FLIPS
         self.class_names: list[str] = list(builder.info.features["label"].names)
         facts = builder.info.metadata
         self.failures: list[tuple[str, str]] = [(name, why) for name, why in facts["failures"]]
@@ -100,7 +101,7 @@ class VideoDataset:
             )
         return pipeline.train_batches(
             self.records["train"], clip, seed=seed, epoch=epoch, skip=skip, batch_size=batch_size,
-            shorter_side=self._shorter_side,
+            shorter_side=self._shorter_side, flips=self._flips,
         )  # fmt: skip
 
     def test_videos(self, clip: Clip) -> tf.data.Dataset:

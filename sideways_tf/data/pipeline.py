@@ -66,12 +66,15 @@ def sample_frames(example: Example, clip: Clip, seed: tf.Tensor) -> tf.Tensor:
     return read_frames(example["path"], tf.gather(example["frames"], indices))
 
 
-def augment(jpegs: tf.Tensor, clip: Clip, seed: tf.Tensor, shorter_side: int | None) -> tf.Tensor:
+def augment(
+    jpegs: tf.Tensor, clip: Clip, seed: tf.Tensor, shorter_side: int | None, flips: bool = True
+) -> tf.Tensor:
     """Phases *decode* to *flip* of a clip's JPEG strings [K]: uint8 [K, size, size, 3]."""
     _, crop_seed, flip_seed = clip_seeds(seed)
     stored, resized = _frame_sizes(jpegs, shorter_side)
     window = random_window(*(resized or stored), clip.size, crop_seed)
-    return random_flip(decode_frames(jpegs, window, clip.size, resized), flip_seed)
+    frames = decode_frames(jpegs, window, clip.size, resized)
+    return random_flip(frames, flip_seed) if flips else frames
 
 
 def train_batches(
@@ -83,6 +86,7 @@ def train_batches(
     skip: int,
     batch_size: int,
     shorter_side: int | None = None,
+    flips: bool = True,
 ) -> tf.data.Dataset:
     """One epoch of clips float32 [B, K, size, size, 3] in [0, 1] and labels int32 [B].
 
@@ -94,7 +98,8 @@ def train_batches(
         example = find_example(*location)
         seeds = draw_seed(seed, epoch, example["name"])
         jpegs = sample_frames(example, clip, seeds)
-        return augment(jpegs, clip, seeds, shorter_side), tf.cast(example["label"], tf.int32)
+        pixels = augment(jpegs, clip, seeds, shorter_side, flips)
+        return pixels, tf.cast(example["label"], tf.int32)
 
     def unit_range(clips: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [batch_size, clip.frames, clip.size, clip.size, 3]

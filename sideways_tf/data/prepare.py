@@ -23,6 +23,7 @@ from sideways_tf.data.folder import Folder, FramesOnly
 from sideways_tf.data.hmdb51 import Hmdb51
 from sideways_tf.data.listing import is_video, walk
 from sideways_tf.data.summary import report_path, tell
+from sideways_tf.data.synthetic.moving_directions import MovingDirections
 from sideways_tf.data.synthetic.moving_objects import MovingObjects
 from sideways_tf.data.synthetic.moving_shapes import MovingShapes
 from sideways_tf.data.ucf101 import Ucf101
@@ -33,8 +34,10 @@ from sideways_tf.report.screen import SCREEN
 
 BUILDERS: dict[str, type[VideoBuilder]] = {
     builder.name: builder
-    for builder in (MovingShapes, MovingObjects, Ucf101, Hmdb51, Cater, Folder, FramesOnly)
-}
+    for builder in (
+        MovingShapes, MovingDirections, MovingObjects, Ucf101, Hmdb51, Cater, Folder, FramesOnly
+    )
+}  # fmt: skip
 DATASETS = tuple(BUILDERS)
 _READER = 2  # rises when the same files are read as other frames, so that caches are made anew
 

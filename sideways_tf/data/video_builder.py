@@ -71,6 +71,8 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     ARCHIVES: ClassVar[dict[str, tuple[str, ...]]] = {}
     """By folder of the layout: the official archives that hold it, any one of them will do."""
     WHERE_TO_GET: ClassVar[str] = ""
+    FLIPS: ClassVar[bool] = True
+    """Whether a mirrored video is one of the same class."""
 
     def __init__(
         self,

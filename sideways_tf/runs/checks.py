@@ -57,11 +57,11 @@ def check_flags(c: Config) -> None:
 def _check_only(c: Config) -> None:
     """Refuse flags that do nothing without another one."""
     for field in dataclasses.fields(c):
-        value, (other, needed) = getattr(c, field.name), field.metadata["only"] or ("", "")
-        if other and value != field.default and getattr(c, other) != needed:
+        value, (other, *needed) = getattr(c, field.name), field.metadata["only"] or ("",)
+        if other and value != field.default and getattr(c, other) not in needed:
             raise UserError(
                 f"--{field.name}={value} does nothing with --{other}={getattr(c, other)}, "
-                f"it is for --{other}={needed}: leave it out"
+                f"it is for --{other}={' and '.join(needed)}: leave it out"
             )
 
 

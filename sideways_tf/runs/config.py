@@ -9,7 +9,8 @@ from typing import Any
 from sideways_tf.limits import check_episode, check_size
 
 DATASETS = (
-    "moving_shapes", "moving_objects", "ucf101", "hmdb51", "cater", "folder", "frames_only",
+    "moving_shapes", "moving_directions", "moving_objects", "ucf101", "hmdb51", "cater", "folder",
+    "frames_only",
 )  # fmt: skip
 UNLABELLED = ("moving_objects", "cater", "frames_only")
 ENGINES = {
@@ -27,7 +28,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     affects: str = "result",
-    only: tuple[str, str] | None = None,
+    only: tuple[str, ...] | None = None,
 ) -> Any:
     """A field that is also a flag.
 
@@ -38,7 +39,7 @@ def option(
         trains, so that a run may go on with another value; "repetition": which repetition of one
         experiment it is; "rounding": where and in which order it computes; "nothing": where it
         looks, and what it writes down.
-      only: (flag, value) without which this one does nothing.
+      only: (flag, value, ...): without one of these values of it this one does nothing.
     """
     flag = {"text": text, "choices": choices or (), "low": low, "high": high}
     return dataclasses.field(
@@ -53,9 +54,9 @@ class Config:
     # fmt: off
     dataset: str = option(
         "moving_shapes",
-        "data: moving_shapes or moving_objects (drawn, no download), ucf101, hmdb51, cater, folder "
-        "(of class folders) or frames_only (any videos); moving_objects, cater and frames_only "
-        "have no labels: --model=autoencoder", choices=DATASETS)
+        "data: moving_shapes, moving_directions or moving_objects (drawn, no download), ucf101, "
+        "hmdb51, cater, folder (of class folders) or frames_only (any videos); moving_objects, "
+        "cater and frames_only have no labels: --model=autoencoder", choices=DATASETS)
     data_dir: str = option(
         "", "data: the unpacked official archives, or a folder with the prepared data set",
         affects="nothing")
@@ -87,15 +88,16 @@ class Config:
         0.0, "data: resample videos to so many frames a second; 0: take all frames", low=0.0)
 
     model: str = option(
-        "simple_cnn", "model: the network; autoencoder: another task, to give back each frame of a "
-        "stream", choices=("simple_cnn", "vgg8", "autoencoder"))
+        "simple_cnn", "model: the network; _skip: with connections that skip modules, so that it "
+        "sees motion; autoencoder: another task, to give back each frame of a stream",
+        choices=("simple_cnn", "vgg8", "simple_cnn_skip", "vgg8_skip", "autoencoder"))
     target: str = option(
         "paper", "model: of autoencoder: the frame at hand when the output appears (current), or "
         "the one it stems from (source); paper: current for sideways (section 3.4), source for bp "
         "(eq. 1)", choices=("paper", "current", "source"), only=("model", "autoencoder"))
     dropout: float = option(
         0.0, "model: rate in the hidden linear modules of vgg8, in [0, 0.99]", low=0.0, high=0.99,
-        only=("model", "vgg8"))
+        only=("model", "vgg8", "vgg8_skip"))
     dropout_mask: str = option(
         "episode", "model: how long a mask of dropout holds: for a whole clip, so that a frozen "
         "stream gives BP's gradients, or for one computation step", choices=("episode", "step"))

@@ -11,7 +11,7 @@ from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.errors import UserError
 from sideways_tf.learning_rate import WarmUpThenDrops
 from sideways_tf.model import SidewaysModel
-from sideways_tf.networks import autoencoder, simple_cnn, vgg8
+from sideways_tf.networks import autoencoder, simple_cnn, skip_arguments, vgg8
 from sideways_tf.networks.autoencoder import pixel_error
 from sideways_tf.optimizers import Optimizer
 from sideways_tf.plan import devices
@@ -51,7 +51,7 @@ def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]
 
 
 def _layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
-    if config.model == "vgg8":
+    if config.model in ("vgg8", "vgg8_skip"):
         return vgg8(num_classes, config.dropout)
     if config.autoencodes:
         return autoencoder()
@@ -108,6 +108,7 @@ def make_model(config: Config, dataset: VideoDataset) -> SidewaysModel:
         update_every=config.update_every,
         dropout_mask=config.dropout_mask,
         seed=config.seed,
+        **skip_arguments(config.model),
     )
     loss = pixel_error if config.autoencodes else tf.nn.sparse_softmax_cross_entropy_with_logits
     make = optimizer_maker(config, iterations_per_epoch(config, dataset), model)

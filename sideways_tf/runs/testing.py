@@ -64,7 +64,11 @@ class AccuracyTest(Test):
     """Of classification: accuracies in [0, 1], the loss in nats."""
 
     def measure(self) -> Accuracy:
-        pieces = self.dataset.test_pieces(clip_of(self.config), length=PIECE)
+        clip = clip_of(self.config)
+        if self.model.wiring.history:  # What a piece begins with, it would not see.
+            pieces = self.dataset.test_videos(clip).map(lambda *video: (*video, True))
+        else:
+            pieces = self.dataset.test_pieces(clip, length=PIECE)
         return measure_accuracy(self.model.run_frames, pieces, self.dataset.num_test)
 
     def __call__(self) -> Accuracy:

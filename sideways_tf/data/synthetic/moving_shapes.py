@@ -48,7 +48,7 @@ def _crescent() -> np.ndarray:
 
 
 # Outlines inside the unit circle. A ring is a disc with a hole, drawn as two outlines.
-_OUTLINES: dict[str, Callable[[], list[np.ndarray]]] = {
+OUTLINES: dict[str, Callable[[], list[np.ndarray]]] = {
     "bar": lambda: [_box(1.0, 0.25)],
     "crescent": lambda: [_crescent()],
     "cross": lambda: [_cross()],
@@ -67,7 +67,7 @@ class MovingShapes(VideoBuilder):
     it. The drawing is a function of the video's number, the frame's and the resolution alone.
     """
 
-    CLASS_NAMES: ClassVar = tuple(_OUTLINES)
+    CLASS_NAMES: ClassVar = tuple(OUTLINES)
     BUILDER_CONFIGS: ClassVar = [VideoConfig(split=1)]
     DESCRIPTION: ClassVar = (
         f"Eight moving shapes, {NUM_TRAIN} training and {NUM_TEST} test videos of {NUM_FRAMES} "
@@ -93,19 +93,19 @@ def draw_video(name: str, label: str, height: int) -> Iterator[np.ndarray]:
     """Yields NUM_FRAMES frames, uint8 [height, 1.25 height, 3] RGB."""
     rng = np.random.default_rng([_SEED, *name.encode()])
     width = round(height * _ASPECT)
-    background = _background(rng, height, width)
-    colour, drift = _bright(rng)
+    background = soft_background(rng, height, width)
+    colour, drift = bright(rng)
     radius = height * rng.uniform(0.25, 0.36)
     angle, turn = rng.uniform(-0.4, 0.4), rng.uniform(-0.01, 0.01)
     # Two slow oscillations about the middle keep the shape inside most crops.
     phase, speed = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.04, 0.12, 2)
     reach = height * rng.uniform(0.04, 0.12, 2)
-    outlines = _OUTLINES[label]()
+    outlines = OUTLINES[label]()
     for frame in range(NUM_FRAMES):
         centre = np.array([width, height]) / 2 + reach * np.sin(phase + speed * frame)
         turned = angle + turn * frame
         rotation = np.array([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])
-        mask = _fill(
+        mask = fill(
             [centre + radius * outline @ rotation for outline in outlines],
             height,
             width,
@@ -115,7 +115,7 @@ def draw_video(name: str, label: str, height: int) -> Iterator[np.ndarray]:
         yield np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def soft_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Dark soft blotches, float32 [height, width, 3] in [0, 90]."""
     coarse = rng.uniform(10, 50, 3) + rng.uniform(0, 30, (4, 5, 3))
     soft = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -123,12 +123,12 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     return np.clip(soft + grain, 0, 90)
 
 
-def _bright(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def bright(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A colour brighter than any background, and how far it drifts; float64 [3] each."""
     return rng.uniform(170, 235, 3), rng.uniform(-20, 20, 3)
 
 
-def _fill(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
+def fill(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
     """What lies in an odd number of `outlines` (pixels, x and y): float32 [height, width, 1]."""
     mask = np.zeros((height, width), np.uint8)
     corners = [np.rint(outline * 2**_SUBPIXEL_BITS).astype(np.int32) for outline in outlines]
