@@ -46,7 +46,8 @@ class SidewaysModel(Saving, Fitting):
         reads what `source` emitted `delay` steps ago; of a list of layers.
       join: what a module makes of all that it reads: "add", or "concat" along the last axis.
       align: the delay of a skip that names none: True, target - source, so that it meets its own
-        frame; False, 1, so that it brings a newer frame (see docs/skip_sideways.md).
+        frame; else 1, so that it brings a newer frame (see docs/skip_sideways.md). With a Keras
+        model, True and False let branches cross the cuts (`split`); None: none may.
       algorithm: "sideways" or "bp".
       engine: of sideways "pipelined" or "time_shifted", of bp "frame_by_frame", "batched" or
         "gpipe"; "auto" by the number of devices.
@@ -81,7 +82,7 @@ class SidewaysModel(Saving, Fitting):
         *,
         skips: Sequence[Sequence[int]] = (),
         join: str = "add",
-        align: bool = False,
+        align: bool | None = None,
         algorithm: str = "sideways",
         engine: str = "auto",
         devices: str = "auto",
@@ -95,7 +96,7 @@ class SidewaysModel(Saving, Fitting):
         # The policies are those of the network's layers: its inputs are not for this model to cast.
         own = {"name": "sideways_model", "dtype": mixed_precision.global_policy().variable_dtype}
         super().__init__(**{**own, **kwargs})
-        given = _checked(network, modules)
+        given = _checked(network, modules, align is not None)
         self._source = lambda: given  # Hidden from Keras, which would count its weights twice.
         self._depth = modules
         self._wire(skips, join, align)
@@ -120,14 +121,18 @@ class SidewaysModel(Saving, Fitting):
         self.iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
 
-    def _wire(self, skips: Sequence[Sequence[int]], join: str, align: bool) -> None:
+    def _wire(self, skips: Sequence[Sequence[int]], join: str, align: bool | None) -> None:
         self._skip_arguments = {"skips": [list(x) for x in skips], "join": join, "align": align}
         if skips and self._depth:
             raise UserError(
                 f"skips={list(skips)}: they number the layers of a list, modules={self._depth} "
                 "would cut the network anew: leave modules out"
             )
-        self.wiring = make_wiring(self.depth, skips, join, align)
+        if self._depth and align is not None:
+            crossed = split(self._given, self._depth, align=align)
+            self._crossed = lambda: crossed  # Hidden from Keras, as above.
+            skips, join = crossed.skips, crossed.join
+        self.wiring = make_wiring(self.depth, skips, join, bool(align))
 
     def _check_arguments(self) -> None:
         if tf.distribute.has_strategy():
@@ -216,7 +221,8 @@ class SidewaysModel(Saving, Fitting):
         measured = tf.TensorSpec([frame.shape[0] or 1, *frame.shape[1:]], frame.dtype)
         layers = list(self._given) if isinstance(self._given, list) else [self._given]
         if self._depth:
-            layers = split(self._given, self._depth, frame=measured)
+            crossed = self._skip_arguments["align"] is not None
+            layers = self._crossed() if crossed else split(self._given, self._depth, frame=measured)
         names = device_lib.find_devices(self._device_arguments["devices"])
         if self._device_arguments["widen"] and len(names) > 1:
             placed = device_lib.place_wide(layers, measured, names, self.wiring)
@@ -571,8 +577,10 @@ def _on_device(layer: tf.keras.layers.Layer, device: str) -> tf.keras.layers.Lay
         return copy_layer(layer)
 
 
-def _checked(network: Any, modules: int | None) -> tf.keras.Model | list[tf.keras.layers.Layer]:
-    """The network, if it is one that can be cut so."""
+def _checked(
+    network: Any, modules: int | None, crossed: bool
+) -> tf.keras.Model | list[tf.keras.layers.Layer]:
+    """The network, if it is one that can be cut so; `crossed`: branches may cross."""
     if isinstance(network, list | tuple):
         for layer in network:
             check_keras2(layer)
@@ -586,7 +594,8 @@ def _checked(network: Any, modules: int | None) -> tf.keras.Model | list[tf.kera
                 "list of layers, one a module"
             )
     if modules is not None:
-        check_cut(find_units(given), modules)
+        if not crossed:
+            check_cut(find_units(given), modules)
     elif not given:
         raise UserError("a network needs at least one layer, none was given")
     return given

@@ -52,8 +52,8 @@ class Live:
             )
         if model.wiring.skips:
             raise UserError(
-                "a live stream runs no skips: leave skips out, or give the model itself its frames, "
-                "in parts, by advance"
+                "a live stream runs no skips: leave skips out, or give the model itself its "
+                "frames, in parts, by advance"
             )
         if batch < 1:
             raise UserError(f"batch={batch}: give how many streams there are, 1 or more")

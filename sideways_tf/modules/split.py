@@ -8,7 +8,7 @@ new graph.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -34,6 +34,26 @@ class Call(NamedTuple):
     inputs: dict[str, int]
     outputs: list[int]
 
+    def make(self, values: dict[int, tf.Tensor]) -> None:
+        """Make the call on its inputs in `values`, where its outputs go."""
+        if self.node is None:
+            args, kwargs = (values[self.inputs[""]],), {}
+        else:
+            given = {key: [values[n]] * len(self.inputs) for key, n in self.inputs.items()}
+            args, kwargs = self.node.map_arguments(given)
+        outputs = tf.nest.flatten(self.layer(*args, **kwargs))
+        values.update(zip(self.outputs, outputs, strict=True))
+
+
+class Parts(list):
+    """Layers, one a module, and what `SidewaysModel` takes with them: `skips`, of join="concat"."""
+
+    join = "concat"
+
+    def __init__(self, layers: Iterable[tf.keras.layers.Layer], skips: Sequence[Any] = ()):
+        super().__init__(layers)
+        self.skips = list(skips)
+
 
 class Piece(tf.keras.layers.Layer):
     """A part of a model, from one tensor to one tensor.
@@ -54,20 +74,21 @@ class Piece(tf.keras.layers.Layer):
     def call(self, h: tf.Tensor, training: Any = None) -> tf.Tensor:
         """[B, ...] -> [B, ...]."""
         values = {self._ends[0]: h}
-        for call in self._calls:
-            if call.node is None:
-                args, kwargs = (values[call.inputs[""]],), {}
-            else:
-                given = {key: [values[n]] * len(call.inputs) for key, n in call.inputs.items()}
-                args, kwargs = call.node.map_arguments(given)
-            outputs = tf.nest.flatten(call.layer(*args, **kwargs))
-            values.update(zip(call.outputs, outputs, strict=True))
+        self.run(values)
         return values[self._ends[1]]
+
+    def run(self, values: dict[int, tf.Tensor]) -> None:
+        """Make all calls."""
+        for call in self._calls:
+            call.make(values)
 
     def copy(self) -> Piece:
         """The same with copies of the layers, weights included."""
         copies = {id(part): copy_layer(part) for part in self.parts}
-        calls = [call._replace(layer=copies[id(call.layer)]) for call in self._calls]
+        return self.again([call._replace(layer=copies[id(call.layer)]) for call in self._calls])
+
+    def again(self, calls: Sequence[Call]) -> Piece:
+        """The same with other calls."""
         return Piece(calls, *self._ends, name=self.name)
 
 
@@ -103,7 +124,8 @@ def split(
     frame: tf.TensorSpec | None = None,
     by: str = "operations",
     device: str = "",
-) -> list[tf.keras.layers.Layer]:
+    align: bool | None = None,
+) -> Parts:
     """Cut a network into `modules` parts in a row, the largest as small as it can be.
 
     Sideways computes another thing for another cut: D is part of the algorithm.
@@ -115,19 +137,28 @@ def split(
       frame: shape [B, ...] and dtype of a batch of frames; not needed where the model knows it.
       by: "operations", counted, and so the same on every machine and after every restart; or
         "seconds", measured on `device`.
+      align: None: cut only where one tensor crosses. Else a functional model is cut anywhere, in
+        its order of layers, by operations, and what crosses goes by skips: True, delayed to meet
+        its own frame, so that the parts compute what `network` does; False, in one step, so that a
+        newer frame comes the short way (see docs/skip_sideways.md).
 
     Returns:
-      D layers from one tensor to one, that share the layers of `network` with it.
+      D layers from one tensor to one, that share the layers of `network` with it; and their
+      `skips`, see `Parts`.
 
     Raises:
       UserError: if there are too few places to cut, which are listed; or the model is none that
         can be cut.
     """
+    if align is not None:
+        from sideways_tf.modules.crossing import cut_across
+
+        return cut_across(network, modules, frame, align)
     units = find_units(network)
     check_cut(units, modules)
     sizes = balance.cut(unit_costs(units, frame or known_frame(network), by, device), modules)
     ends = list(itertools.accumulate(sizes))
-    return [_joined(units[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+    return Parts(_joined(units[end - size : end]) for size, end in zip(sizes, ends, strict=True))
 
 
 def check_cut(units: Sequence[tf.keras.layers.Layer], modules: int) -> None:

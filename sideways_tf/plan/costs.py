@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from sideways_tf.modules.block import SidewaysBlock, build_modules
 from sideways_tf.modules.slicing import units_of, why_whole
+from sideways_tf.modules.join import joined
 from sideways_tf.modules.split import copy_layer
 from sideways_tf.modules.wiring import Wiring
 
@@ -55,22 +56,34 @@ def scratch_modules(
     return modules, build_modules(modules, frame, wiring)
 
 
-def count_row(layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec) -> list[int]:
+def count_row(
+    layers: Sequence[tf.keras.layers.Layer], frame: tf.TensorSpec, wiring: Wiring | None = None
+) -> list[int]:
     """Floating-point operations of the forward pass of each of `layers`, one after the other.
 
     All are counted in one graph: models have hundreds of layers. Those that have no variables yet
     are counted as copies, so that counting makes none on a device of its choice.
     """
     copies = [layer if layer.built else copy_layer(layer) for layer in layers]
+    wiring = wiring or Wiring(len(layers))
 
     def run(h: tf.Tensor) -> tf.Tensor:
+        given: list[tf.Tensor] = []
         for i, layer in enumerate(copies):
+            read = [given[edge.source - 1] for edge in wiring.into(i + 1)]
             with tf.name_scope(f"unit{i}"):
-                h = layer(h)
-        return h
+                given.append(layer(joined(read, wiring.join) if i else h))
+        return given[-1]
 
-    found = {child.name: child.total_float_ops for child in _profile(run, frame).children}
-    counts = [0] * len(copies)
+    return count_scopes(run, frame, len(copies))
+
+
+def count_scopes(
+    function: Callable[[tf.Tensor], tf.Tensor], frame: tf.TensorSpec, count: int
+) -> list[int]:
+    """Floating-point operations in the name scopes unit0, unit1 ... of `function`."""
+    found = {child.name: child.total_float_ops for child in _profile(function, frame).children}
+    counts = [0] * count
     for name, operations in found.items():
         if match := re.match(r"unit(\d+)", name):
             counts[int(match[1])] += operations

@@ -36,7 +36,7 @@ def facts(config: Config, dataset: VideoDataset, model: SidewaysModel, total: in
 def modules(config: Config, model: SidewaysModel) -> list[dict[str, Any]]:
     """A row for each module; work is its share of the operations of a forward pass, in [0, 1]."""
     frame = tf.TensorSpec([config.batch_size, config.size, config.size, 3], tf.float32)
-    counts = count_row([module.layer for module in model.modules], frame)
+    counts = count_row([module.layer for module in model.modules], frame, model.wiring)
     return [
         {
             "module": i,
