@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from sideways_tf.modules.block import SidewaysBlock, build_modules
-from sideways_tf.modules.slicing import units_of, why_whole
 from sideways_tf.modules.join import joined
+from sideways_tf.modules.slicing import units_of, why_whole
 from sideways_tf.modules.split import copy_layer
 from sideways_tf.modules.wiring import Wiring
 
