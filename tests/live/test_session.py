@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import sideways_tf as sw
-from sideways_tf.bench.simulated import simulated_layers
+from sideways_tf.bench.simulated import simulated_modules
 from sideways_tf.bench.timeline import Timeline
 from sideways_tf.networks.autoencoder import pixel_error
 from sideways_tf.plan.times import ModuleTime
@@ -104,7 +104,9 @@ def test_devices_change_no_number(algorithm):
 @pytest.mark.parametrize("algorithm", ["sideways", "bp"])
 def test_within_a_call_sideways_works_on_both_devices_and_bp_on_one(algorithm):
     timeline = Timeline()
-    network = simulated_layers([ModuleTime(0.004, 0.004)] * 4, [0, 0, 1, 1], timeline)
+    times, names = [ModuleTime(0.004, 0.004)] * 4, ["CPU:0", "CPU:1"]
+    modules = simulated_modules(times, [0, 0, 1, 1], names, timeline)
+    network = [module.layer for module in modules]
     model = sw.SidewaysModel(
         network, algorithm=algorithm, update_every=1, devices="CPU:0,CPU:1",
         placement="one_per_module",
