@@ -27,6 +27,7 @@ class Job:
         over a device's link included.
       shares: of each module (device, output channels) of each slice; empty: whole modules.
       link_gbps: speed of a device's link; 0: sending costs nothing.
+      network_gbps, per_machine: that to other machines, and the devices of one; 0: one machine.
       trace: folder for a timeline; "" for none.
       purpose: "speed", or "memory": rows that are only there for their memory.
     """
@@ -50,6 +51,8 @@ class Job:
     purpose: str = "speed"
     shares: tuple[tuple[tuple[int, int], ...], ...] = ()
     link_gbps: float = 0.0
+    network_gbps: float = 0.0
+    per_machine: int = 0
 
     def to_json(self) -> str:
         """One line."""

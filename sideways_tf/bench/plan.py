@@ -68,8 +68,7 @@ def whole_shares(numbers: Sequence[int], modules: Modules) -> tuple[shares.Share
 
 def wide_jobs(job: Job, modules: Modules) -> list[Job]:
     """BP and Sideways with modules shared out over the devices of `job`; none if none gains."""
-    rate = link_rate(job)
-    found = tuple(shares.widen(loads_of(modules), job.devices, rate))
+    found = tuple(shares.widen(loads_of(modules), job.devices, links_of(job)))
     if all(len(each) == 1 for each in found):
         return []
     leads = tuple(shares.lead(each) for each in found)
@@ -82,9 +81,10 @@ def wide_jobs(job: Job, modules: Modules) -> list[Job]:
     ]
 
 
-def link_rate(job: Job) -> float:
-    """Bytes per second; 0: sending costs nothing."""
-    return job.link_gbps * 1e9 / 8
+def links_of(job: Job) -> shares.Links:
+    """Between the job's devices."""
+    within, between = job.link_gbps * 1e9 / 8, job.network_gbps * 1e9 / 8
+    return shares.Links(within, between, job.per_machine)
 
 
 def slice_seconds(job: Job, modules: Modules) -> list[list[tuple[int, float, float]]]:
@@ -93,14 +93,13 @@ def slice_seconds(job: Job, modules: Modules) -> list[list[tuple[int, float, flo
     A slice takes its part of its module's time; what arrives over the link is waited for.
     """
     placed = job.shares or whole_shares(job.placement, modules)
-    arrived = shares.traffic(loads_of(modules), placed)
-    per_byte = 1 / link_rate(job) if job.link_gbps else 0.0
+    arrived = shares.waits(loads_of(modules), placed, links_of(job))
     return [
         [
             (
                 device,
-                module["forward_seconds"] * part + there[device].forward * per_byte,
-                module["backward_seconds"] * part + there[device].backward * per_byte,
+                module["forward_seconds"] * part + there[device][0],
+                module["backward_seconds"] * part + there[device][1],
             )
             for (device, part) in ((share[0], shares.part(share, each)) for share in each)
         ]
@@ -225,8 +224,8 @@ def predicted_seconds(job: Job, modules: Modules) -> float | None:
 
 def bound(job: Job, modules: Modules) -> float:
     """The largest speed-up of Sideways over BP with whole modules on as many devices."""
-    loads, rate = loads_of(modules), link_rate(job)
+    loads, links = loads_of(modules), links_of(job)
     placed = job.shares or whole_shares(job.placement, modules)
-    longest = max(shares.device_seconds(loads, placed, job.devices, rate))
+    longest = max(shares.device_seconds(loads, placed, job.devices, links))
     alone = shares.whole(loads, job.devices) if job.shares else placed
-    return sum(shares.device_seconds(loads, alone, job.devices, rate)) / longest
+    return sum(shares.device_seconds(loads, alone, job.devices, links)) / longest

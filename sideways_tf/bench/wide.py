@@ -115,7 +115,7 @@ def measure() -> dict:
         "core_seconds": {name: statistics.median(each) for name, each in cores.items()},
         "plan": plans["wide"],
         "largest": max(seconds) / sum(seconds),
-        "bound": shares.gain(loads, plans["wide"], FLAGS.devices, 0.0),
+        "bound": shares.gain(loads, plans["wide"], FLAGS.devices),
         "ratio": statistics.median(ratios),
         "lowest": ratios[0],
         "highest": ratios[-1],

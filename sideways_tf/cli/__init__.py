@@ -34,6 +34,7 @@ COMMANDS = {
     "bench live": "sideways_tf.bench.live",
     "bench soak": "sideways_tf.bench.soak",
     "bench peers": "sideways_tf.bench.peers",
+    "bench plan": "sideways_tf.bench.ahead",
     "bench wide": "sideways_tf.bench.wide",
     "stream": "sideways_tf.cli.stream",
     "worker": "sideways_tf.worker",

@@ -27,6 +27,7 @@ class Cost(NamedTuple):
       units: output channels that several devices can share; 0: it stays whole, and
       whole: why.
       in_bytes, out_bytes: of its input and its output.
+      activation_bytes: of all that its forward pass computes, its output included.
     """
 
     forward: int
@@ -36,6 +37,14 @@ class Cost(NamedTuple):
     whole: str = ""
     in_bytes: int = 0
     out_bytes: int = 0
+    activation_bytes: int = 0
+
+
+# Operations whose outputs take no memory of their own: views, and those that run in place.
+VIEWS = {
+    "BiasAdd", "Cast", "Const", "Elu", "Identity", "LeakyRelu", "Placeholder", "ReadVariableOp",
+    "Relu", "Relu6", "Reshape", "Selu", "Shape", "Squeeze",
+}  # fmt: skip
 
 
 def scratch_modules(
@@ -101,9 +110,18 @@ def costs(
         both = _operations(lambda h, m=module, first=i == 0: gradients(m, h, first), h_in)
         size = sum(_bytes(v) for v in module.trainable_variables)
         units, reason = units_of(module.layer), why_whole(module.layer)
-        ends = _bytes(h_in), _bytes(h_out)
-        counted.append(Cost(forward, both - forward, size, units, reason, *ends))
+        sizes = _bytes(h_in), _bytes(h_out), _activation_bytes(module, h_in)
+        counted.append(Cost(forward, both - forward, size, units, reason, *sizes))
     return counted
+
+
+def _activation_bytes(module: SidewaysBlock, h_in: tf.TensorSpec) -> int:
+    run = tf.function(lambda h: module(h, training=True), autograph=False)
+    operations = run.get_concrete_function(h_in).graph.get_operations()
+    # Batch norm and dropout keep small tensors beside: those of known shapes count.
+    made = [out for op in operations if op.type not in VIEWS for out in op.outputs]
+    known = [out for out in made if out.dtype.is_floating and out.shape.is_fully_defined()]
+    return sum(map(_bytes, known))
 
 
 def _bytes(tensor: tf.TensorSpec | tf.Variable) -> int:

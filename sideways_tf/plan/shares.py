@@ -33,7 +33,6 @@ class Load(NamedTuple):
       units: output channels that can be shared out; 0: it stays whole.
       in_bytes, out_bytes: of its input and its output, a batch of frames each.
       weight_bytes: of its trainable variables.
-      first, last: whether it is module 1, whose input needs no gradient; module D.
     """
 
     seconds: float
@@ -43,11 +42,38 @@ class Load(NamedTuple):
     weight_bytes: int = 0
 
 
-class Traffic(NamedTuple):
-    """Bytes that come to a device at a computation step, with a forward and a backward pass."""
+class Transfer(NamedTuple):
+    """Bytes that one device sends to another at a computation step, for module `module`, from 0."""
 
+    module: int
+    source: int
+    target: int
     forward: int
     backward: int
+
+
+class Links(NamedTuple):
+    """Bytes per second at which what others send arrives at a device; 0: at once.
+
+    Attributes:
+      within: from devices of the same machine.
+      between: from those of another one.
+      per_machine: devices of a machine; 0: all are in one.
+    """
+
+    within: float = 0.0
+    between: float = 0.0
+    per_machine: int = 0
+
+    def seconds(self, sent: Transfer, size: float) -> float:
+        """Of `size` bytes on this way."""
+        here = self.per_machine
+        apart = here and sent.source // here != sent.target // here
+        speed = self.between if apart else self.within
+        return size / speed if speed else 0.0
+
+
+FREE = Links()
 
 
 def lead(shares: Shares) -> int:
@@ -60,49 +86,55 @@ def part(share: tuple[int, int], shares: Shares) -> float:
     return share[1] / sum(units for _, units in shares)
 
 
-def traffic(loads: Sequence[Load], placed: Sequence[Shares]) -> list[dict[int, Traffic]]:
-    """For each module, for each device that works for it, the bytes that come to that device.
+def transfers(loads: Sequence[Load], placed: Sequence[Shares]) -> list[Transfer]:
+    """What devices send each other at a computation step.
 
-    Counted where they arrive: a module's input, the gradient from above; where it is shared out its
-    input again at every other slice, their outputs, their gradients of weights and input at the
-    lead. Slices of weights are sent once an episode: not counted.
+    A module's input, and the gradient from above; where it is shared out its input again to every
+    other slice, their outputs to the lead, and back their gradients of weights and input. Slices of
+    weights are sent once an episode: not counted.
     """
-    found: list[dict[int, Traffic]] = []
-    leads = [lead(shares) for shares in placed]
+    leads, found = [lead(shares) for shares in placed], []
     for i, (load, shares) in enumerate(zip(loads, placed, strict=True)):
         mine, below = leads[i], leads[i - 1] if i else leads[i]
         above = leads[i + 1] if i + 1 < len(placed) else mine
-        others = sum(part(share, shares) for share in shares if share[0] != mine)
+        found.append(Transfer(i, below, mine, load.in_bytes, 0))
+        found.append(Transfer(i, above, mine, 0, load.out_bytes))
         back_in = load.in_bytes if i else 0
-        arrived = {}
         for share in shares:
-            device = share[0]
-            if device != mine:
-                up = load.in_bytes if device != below else 0
-                arrived[device] = Traffic(up, round(part(share, shares) * load.out_bytes))
-                continue
-            up = (load.in_bytes if mine != below else 0) + round(others * load.out_bytes)
-            down = (load.out_bytes if mine != above else 0) + round(others * load.weight_bytes)
-            arrived[device] = Traffic(up, down + (len(shares) - 1) * back_in)
-        found.append(arrived)
+            if share[0] != mine:
+                mine_part = part(share, shares)
+                out = round(mine_part * load.out_bytes)
+                back = round(mine_part * load.weight_bytes) + back_in
+                found.append(Transfer(i, below, share[0], load.in_bytes, 0))
+                found.append(Transfer(i, mine, share[0], 0, out))
+                found.append(Transfer(i, share[0], mine, out, back))
+    return [sent for sent in found if sent.source != sent.target]
+
+
+def waits(
+    loads: Sequence[Load], placed: Sequence[Shares], links: Links
+) -> list[dict[int, tuple[float, float]]]:
+    """For each module, for each of its devices: seconds forward and backward until all is there."""
+    found = [{device: (0.0, 0.0) for device, _ in shares} for shares in placed]
+    for sent in transfers(loads, placed):
+        up, down = found[sent.module][sent.target]
+        more = links.seconds(sent, sent.forward), links.seconds(sent, sent.backward)
+        found[sent.module][sent.target] = up + more[0], down + more[1]
     return found
 
 
 def device_seconds(
-    loads: Sequence[Load], placed: Sequence[Shares], devices: int, bytes_per_second: float = 0.0
+    loads: Sequence[Load], placed: Sequence[Shares], devices: int, links: Links = FREE
 ) -> list[float]:
-    """How long each device is at work in a computation step; what arrives is waited for.
-
-    Args:
-      bytes_per_second: of a device's link; 0: sending costs nothing.
-    """
+    """How long each device is at work in a computation step; what arrives is waited for."""
     sums = [0.0] * devices
-    arrived = traffic(loads, placed)
-    for load, shares, there in zip(loads, placed, arrived, strict=True):
+    for load, shares in zip(loads, placed, strict=True):
         for share in shares:
             sums[share[0]] += load.seconds * part(share, shares)
-            if bytes_per_second:
-                sums[share[0]] += sum(there[share[0]]) / bytes_per_second
+    if links != FREE:
+        for there in waits(loads, placed, links):
+            for device, seconds in there.items():
+                sums[device] += sum(seconds)
     return sums
 
 
@@ -112,11 +144,11 @@ def whole(loads: Sequence[Load], devices: int) -> list[Shares]:
     return [((n, max(load.units, 1)),) for n, load in zip(numbers, loads, strict=True)]
 
 
-def widen(loads: Sequence[Load], devices: int, bytes_per_second: float = 0.0) -> list[Shares]:
+def widen(loads: Sequence[Load], devices: int, links: Links = FREE) -> list[Shares]:
     """The best plan found: modules shared out where that makes a computation step shorter."""
 
     def longest(placed: Sequence[Shares]) -> float:
-        return max(device_seconds(loads, placed, devices, bytes_per_second))
+        return max(device_seconds(loads, placed, devices, links))
 
     plans = [(BLOCKS[0], whole(loads, devices)), *_candidates(loads, devices)]
     enough = min(longest(placed) for _, placed in plans) * (1 + LOSS)
@@ -183,19 +215,20 @@ def _fill(
 
 
 def gain(
-    loads: Sequence[Load], placed: Sequence[Shares], devices: int, bytes_per_second: float
+    loads: Sequence[Load], placed: Sequence[Shares], devices: int, links: Links = FREE
 ) -> float:
-    """How many times faster a computation step is than with whole modules, at this link speed."""
-    best = max(device_seconds(loads, whole(loads, devices), devices, bytes_per_second))
-    return best / max(device_seconds(loads, placed, devices, bytes_per_second))
+    """How many times faster a computation step is than with whole modules, over these links."""
+    best = max(device_seconds(loads, whole(loads, devices), devices, links))
+    return best / max(device_seconds(loads, placed, devices, links))
 
 
 def break_even(loads: Sequence[Load], placed: Sequence[Shares], devices: int) -> float:
     """Bytes per second of a link below which `placed` gains nothing over whole modules; 0: none."""
     low, high = 1.0, 1e15
-    if gain(loads, placed, devices, low) > 1:
+    if gain(loads, placed, devices, Links(low)) > 1:
         return 0.0
     for _ in range(100):
         middle = (low * high) ** 0.5
-        low, high = (low, middle) if gain(loads, placed, devices, middle) > 1 else (middle, high)
+        faster = gain(loads, placed, devices, Links(middle)) > 1
+        low, high = (low, middle) if faster else (middle, high)
     return high

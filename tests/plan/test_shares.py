@@ -9,7 +9,7 @@ import tensorflow as tf
 import sideways_tf as sw
 from sideways_tf.errors import UserError
 from sideways_tf.plan import shares
-from sideways_tf.plan.shares import Load, Traffic
+from sideways_tf.plan.shares import Links, Load, Transfer
 from tests.engines.networks import L
 
 # Seconds 1, 8, 1: no cut between modules passes 10 / 8.
@@ -22,7 +22,7 @@ def test_a_plan_by_hand():
     plan = shares.widen(THREE, 2)
     assert plan == [((0, 16),), ((0, 32), (1, 32)), ((1, 1),)]
     assert shares.device_seconds(THREE, plan, 2) == [5.0, 5.0]
-    assert shares.gain(THREE, plan, 2, 0.0) == 9 / 5
+    assert shares.gain(THREE, plan, 2) == 9 / 5
 
 
 def test_a_module_that_stays_whole_bounds_the_plan():
@@ -64,24 +64,29 @@ def test_traffic_by_hand():
     loads = [Load(1.0, 4, 100, 200, 7), Load(1.0, 4, 200, 300, 40), Load(1.0, 4, 300, 50, 9)]
     plan = [((0, 4),), ((0, 3), (1, 1)), ((1, 4),)]
     assert [shares.lead(each) for each in plan] == [0, 0, 1]
-    assert shares.traffic(loads, plan) == [
-        {0: Traffic(0, 0)},
-        # The lead: a quarter of the output; back: the gradient from above, a quarter of that of the
-        # weights, the other slice's gradient of the input. The other: the input; back, a quarter.
-        {0: Traffic(75, 300 + 10 + 200), 1: Traffic(200, 75)},
-        {1: Traffic(300, 0)},
+    assert shares.transfers(loads, plan) == [
+        Transfer(1, 1, 0, 0, 300),  # The gradient from above, from module 3's device.
+        Transfer(1, 0, 1, 200, 0),  # The input, to the other slice.
+        Transfer(1, 0, 1, 0, 75),  # A quarter of the gradient from above.
+        # A quarter of the output; back, of the gradient of the weights, and that of the input.
+        Transfer(1, 1, 0, 75, 10 + 200),
+        Transfer(2, 0, 1, 300, 0),
     ]
     # At 100 bytes a second: 5.85 s more at device 0, 5.75 s at device 1.
-    seconds = shares.device_seconds(loads, plan, 2, 100.0)
+    seconds = shares.device_seconds(loads, plan, 2, Links(100.0))
     assert seconds == pytest.approx([1.75 + 5.85, 1.25 + 5.75])
+    # The same between two machines of one device; within one nothing is between.
+    assert shares.device_seconds(loads, plan, 2, Links(0.0, 100.0, 1)) == pytest.approx(seconds)
+    assert shares.device_seconds(loads, plan, 2, Links(0.0, 100.0, 2)) == [1.75, 1.25]
 
 
 def test_a_slow_link_leaves_modules_whole():
     loads = [Load(1.0, 16, 0, 10), Load(8.0, 64, 10, 10), Load(1.0, 0, 10, 10)]
     plan = shares.widen(loads, 2)
-    assert shares.widen(loads, 2, 1.0) == shares.whole(loads, 2)
+    assert shares.widen(loads, 2, Links(1.0)) == shares.whole(loads, 2)
     rate = shares.break_even(loads, plan, 2)
-    assert shares.gain(loads, plan, 2, rate * 1.01) > 1 > shares.gain(loads, plan, 2, rate * 0.99)
+    gains = [shares.gain(loads, plan, 2, Links(rate * near)) for near in (1.01, 0.99)]
+    assert gains[0] > 1 > gains[1]
     assert shares.break_even(loads, shares.whole(loads, 2), 2) > 1e14  # Nothing is gained at all.
 
 
