@@ -3,7 +3,8 @@
     sideways plot delay --results_dir=runs --frames=3072 --output=delay.png
 
 A line for each way to update (learning rate, beta_1, rates by delay ...), the mean over seeds; a
-point a run. The pseudo-gradients of module 1 of D are 2(D - 1) computation steps late.
+point a run; dashed: the floor of latency. The pseudo-gradients of module 1 of D are 2(D - 1)
+computation steps late.
 """
 
 from __future__ import annotations
@@ -87,5 +88,5 @@ def _draw(axes: Any, runs: dict[int, list[Run]], name: str, colour: str) -> None
         axis.plot([late(d) for d in depths], means, "-", color=colour, label=name)
         for depth, values in zip(depths, found, strict=True):
             axis.plot([late(depth)] * len(values), values, ".", color=colour)
-    floors = [_point(runs[depth][0])["floor"] for depth in depths]
-    axes[0].plot([late(d) for d in depths], floors, "--", color="grey", linewidth=1)
+    floors = {late(depth): _point(runs[depth][0])["floor"] for depth in depths if depth > 1}
+    axes[0].plot(list(floors), list(floors.values()), "--", color="grey", linewidth=1)

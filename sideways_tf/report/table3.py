@@ -73,14 +73,14 @@ def _label(run: Run) -> str:
     parts = [c.algorithm]
     if c.modules:
         parts.append(f"{c.modules} module{'s' if c.modules > 1 else ''}")
-    if c.target != "paper":
-        parts.append(f"target {c.target}")
     return ", ".join([*parts, *ways(run)])
 
 
 def ways(run: Run) -> list[str]:
-    """How its updates depart from the paper's, but for the learning rate."""
+    """How its target and updates depart from the paper's, but for the learning rate."""
     c, parts = run.config, []
+    if c.target != "paper":
+        parts.append(f"target {c.target}")
     if c.update_every != 1:
         parts.append(f"an update every {c.update_every or c.frames} steps")
     if "beta_1" in run.departures:

@@ -22,9 +22,9 @@ SWEEPS = {f"{n}-{s}": flags for n, sweeps in trials.TRIALS.items() for s, flags 
 def test_every_run_is_one_that_train_takes(name, tmp_path):
     (tmp_path / "cater").mkdir()
     (tmp_path / "ucf101").mkdir()
-    flags = [flag.format(data_dir=tmp_path) for flag in SWEEPS[name]]
+    flags = trials.expanded(SWEEPS[name], str(tmp_path), trials.FLAGS["means"].default)
     grid = [flag.removeprefix("--grid=") for flag in flags if flag.startswith("--grid=")]
-    own = ("--grid=", "--seeds=", "--compare=")
+    own = ("--grid=", "--seeds=", "--search_seeds=", "--compare=")
     base = from_lines([flag for flag in flags if not flag.startswith(own)])
     for setting in combinations(parse_axes(grid)):
         config = configure(base, setting)
