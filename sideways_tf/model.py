@@ -24,7 +24,7 @@ from sideways_tf.modules.wiring import make_wiring
 from sideways_tf.monitor import Monitor
 from sideways_tf.optimizers import Lateness, ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
-from sideways_tf.saving import Saving
+from sideways_tf.saving import Saving, write_network
 from sideways_tf.start import check_keras2
 
 mixed_precision = tf.keras.mixed_precision
@@ -188,7 +188,7 @@ class SidewaysModel(Saving, Fitting):
 
     def export(self, path: str, **kwargs: Any) -> None:
         """Save the plain Keras model, `network`, which loads without this package."""
-        self.network.save(path, **kwargs)
+        write_network(self.network, path, kwargs)
 
     def build(self, input_shape: Any) -> None:
         """Cut and place the network, and make its variables, for clips [B, K, H, W, C]."""

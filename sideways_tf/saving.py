@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.optimizers import ModuleOptimizers
+from sideways_tf.whole_file import whole
 
 
 class Saving(tf.keras.Model):
@@ -50,6 +54,11 @@ class Saving(tf.keras.Model):
             **{name: serialize(value) for name, value in self._compiled.items()},
         }
 
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As in Keras; a .keras file is whole or not there."""
+        with _whole_archive(filepath) as path:
+            super().save(path, *args, **kwargs)
+
     def save_own_variables(self, store: Any) -> None:
         """And what Keras leaves out: older optimizers', how far weights look ahead, the scale."""
         super().save_own_variables(store)
@@ -79,3 +88,18 @@ class Saving(tf.keras.Model):
         self.compile(**tf.keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizers.make(self.modules)
+
+
+def write_network(network: tf.keras.Model, filepath: Any, options: dict[str, Any]) -> None:
+    """Save a Keras model; a .keras file is whole or not there."""
+    with _whole_archive(filepath) as path:
+        network.save(path, **options)
+
+
+@contextlib.contextmanager
+def _whole_archive(filepath: Any) -> Iterator[Any]:
+    if not str(filepath).endswith(".keras"):
+        yield filepath  # A folder of TensorFlow's, or HDF5.
+        return
+    with whole(Path(filepath)) as part:
+        yield str(part)

@@ -60,6 +60,27 @@ def test_rows_go_on_behind_a_full_disk(tmp_path):
     assert again.add("train", 1, {})
 
 
+def test_a_model_that_does_not_fit_is_not_there_and_the_one_before_is(tmp_path, monkeypatch):
+    model = sw.SidewaysModel([tf.keras.layers.Dense(3), tf.keras.layers.Dense(2)], seed=0)
+    model.compile("sgd", "mse")
+    model.build([2, 5, 4])
+    model.save(tmp_path / "a.keras")
+    model.export(str(tmp_path / "b.keras"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(before) == ["a.keras", "b.keras"]
+
+    def full(self, path, **_):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tf.keras.Model, "save", full)
+    for write in (model.save, model.export):
+        for name in ("a.keras", "b.keras", "c.keras"):
+            with pytest.raises(sw.UserError, match=f"no space left .*{name} is not written"):
+                write(str(tmp_path / name))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_checkpoint_that_did_not_fit_is_removed_and_the_one_before_is_whole(
     tmp_path, monkeypatch
 ):

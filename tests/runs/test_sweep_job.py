@@ -81,7 +81,7 @@ def test_a_run_reads_relative_paths_from_the_folder_of_the_sweep(tmp_path, monke
     here = Job({}, Config(dataset="ucf101", data_dir="videos"), Path("runs/a"))
     assert "--data_dir=videos" in Process(here, {}).error()
     there = Job({}, Config(dataset="ucf101", data_dir="films"), Path("runs/a"))
-    assert "--data_dir=films is no folder" in Process(there, {}).error()
+    assert "--data_dir=films: no such folder" in Process(there, {}).error()
 
 
 def test_a_process_that_fails_says_why_in_one_line(tmp_path):
