@@ -6,7 +6,7 @@ one without any.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,28 @@ SUFFIX = ".card"
 
 
 def write_cards(
-    folder: Path, configuration: Mapping[str, Any], layout: layout_pb2.Layout | None
+    folder: Path,
+    configuration: Mapping[str, Any],
+    layout: layout_pb2.Layout | None,
+    changes: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Add them to the TensorBoard files below the run's `folder`, unless it has them.
 
     Args:
       configuration: flags and their values.
       layout: of the page "Custom Scalars".
+      changes: flags that were changed while the run went on; a card of its own for each time.
     """
-    if any(folder.glob(f"train/events.out.tfevents.*{SUFFIX}")):
+    suffix = f"{SUFFIX}{len(changes) or ''}"
+    if any(folder.glob(f"train/events.out.tfevents.*{suffix}")):
         return
     values = {name: _value(value) for name, value in configuration.items()}
-    _add(folder / "test", hparams.hparams_pb(values, trial_id=folder.name))
     rows = [f"| {name} | {value} |" for name, value in values.items()]
     card = text.text_pb("configuration", "\n".join(["| flag | value |", "|---|---|", *rows]))
+    if changes:
+        _add(folder / "train", card, step=changes[-1]["iteration"], suffix=suffix)
+        return
+    _add(folder / "test", hparams.hparams_pb(values, trial_id=folder.name))
     _add(folder / "train", card, *([custom_scalar.pb(layout)] if layout else []))
 
 
@@ -42,9 +50,9 @@ def write_layout(run: Path, layout: layout_pb2.Layout) -> None:
     _add(run, custom_scalar.pb(layout))
 
 
-def _add(run: Path, *summaries: Any) -> None:
-    writer = tf.summary.create_file_writer(str(run), filename_suffix=SUFFIX)
-    with writer.as_default(step=0):
+def _add(run: Path, *summaries: Any, step: int = 0, suffix: str = SUFFIX) -> None:
+    writer = tf.summary.create_file_writer(str(run), filename_suffix=suffix)
+    with writer.as_default(step=step):
         for summary in summaries:
             tf.summary.experimental.write_raw_pb(summary.SerializeToString())
     writer.close()

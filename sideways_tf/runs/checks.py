@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from sideways_tf.errors import UserError
-from sideways_tf.limits import DEPTHS
 from sideways_tf.runs.config import ENGINES, UNLABELLED, Config
 
 
@@ -49,7 +48,6 @@ def check_flags(c: Config) -> None:
         if wrong:
             raise UserError(said)
     check_there("data_dir", c.data_dir)
-    c.check(c.modules or DEPTHS[c.model])
     _check_only(c)
     check_writable("cache_dir", c.cache_dir)
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 from absl import flags
 
 from sideways_tf.errors import UserError
+from sideways_tf.limits import DEPTHS
 from sideways_tf.runs.checks import check_writable
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import from_flags, from_lines, from_plain
@@ -164,6 +165,7 @@ def open_run(values: flags.FlagValues) -> tuple[Config, RunFolder]:
     named = RunFolder(values["workdir"].value, allowed)
     base = named.config() if values["workdir"].value and named.flags.exists() else None
     chosen = from_flags(values, base)
+    chosen.check(chosen.modules or DEPTHS[chosen.model])
     folder = named if chosen.workdir else RunFolder(new_run_path(chosen))
     folder.check(chosen)
     return chosen, folder

@@ -81,7 +81,8 @@ class Loop:
         self.tester = make_test(config, dataset, model, folder)
         self.signals = StopOnSignal()
         layout = None if config.autoencodes else run_layout(model.depth)
-        write_cards(folder.path, config.affecting("result", "length", "repetition"), layout)
+        shown = config.affecting("result", "length", "repetition")
+        write_cards(folder.path, shown, layout, folder.changes)
 
     @property
     def done(self) -> int:

@@ -41,7 +41,7 @@ def modules(config: Config, model: SidewaysModel) -> list[dict[str, Any]]:
         {
             "module": i,
             "layer": module.layer.name,
-            "device": _short(module.device),
+            "device": ", ".join(map(_short, module.devices)),
             "output": [config.batch_size, *module.facts.h_out.shape[1:].as_list()],
             "parameters": sum(int(tf.size(v)) for v in module.trainable_variables),
             "work": count / max(1, sum(counts)),

@@ -33,6 +33,17 @@ def test_configuration_layout_and_hparams_are_in_the_two_runs_that_have_curves(t
     assert found["model"].string_value == "vgg8"
 
 
+def test_a_change_gets_a_card_of_its_own_at_its_iteration(tmp_path):
+    write_cards(tmp_path, CONFIGURATION, run_layout(2))
+    for _ in range(2):
+        write_cards(tmp_path, {**CONFIGURATION, "seed": 3}, run_layout(2), [{"iteration": 12}])
+    (file,) = (tmp_path / "train").glob("events*.card1")
+    (event,) = [event for event in EventFileLoader(str(file)).Load() if event.summary.value]
+    assert event.step == 12
+    assert "| seed | 3 |" in event.summary.value[0].tensor.string_val[0].decode()
+    assert len(list(tmp_path.glob("*/events*"))) == 3
+
+
 def test_without_a_layout_there_is_a_card_alone(tmp_path):
     write_cards(tmp_path, CONFIGURATION, None)
     assert list(read(tmp_path / "train")) == ["text"]
