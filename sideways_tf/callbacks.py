@@ -227,11 +227,23 @@ class SaveAndResume(ModuleCallback):
     def set_model(self, model: Any) -> None:
         super().set_model(model)
         if self._manager is None:
+            self._remove_unfinished()
             self._forget_removed()
             checkpoint = tf.train.Checkpoint(
                 model=model, mean_loss=self.mean_loss, seconds=self.saved_seconds, **self._also
             )
             self._manager = tf.train.CheckpointManager(checkpoint, str(self.folder), self.keep)
+
+    def _remove_unfinished(self) -> None:
+        """What a killed save has left: ckpt-8_temp/, checkpoint.tmp7e65.., data that lack an index.
+
+        So TensorFlow calls what it moves into place when it is whole.
+        """
+        for path in [*self.folder.glob("ckpt-*_temp"), *self.folder.glob("checkpoint.tmp*")]:
+            _remove(path)
+        for path in self.folder.glob("ckpt-*.data-*"):
+            if not path.with_suffix(".index").exists():
+                _remove(path)
 
     def _forget_removed(self) -> None:
         """Let TensorFlow's list hold what is there: removing files goes back to those before."""
@@ -301,10 +313,14 @@ class SaveAndResume(ModuleCallback):
     def _remove(self, number: int) -> None:
         """What a save that failed has left, of a full disk above all; the others are whole."""
         for path in self.folder.glob(f"ckpt-{number}[._]*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class StopOnSignal(ModuleCallback):

@@ -43,6 +43,8 @@ class FrameByFrame(Scheme):
     ) -> tuple[State, list[Learnt]]:
         """Eqs. 1 and 2 for frame t."""
         t, depth = state.t + 1, network.depth
+        # All meet the loss of this very frame: nothing is under way.
+        state = state._replace(scales=[each.newest() for each in state.scales])
         runs: list[Pass] = []
         for i, (module, seed, old) in enumerate(
             zip(network.modules, seeds, state.carried, strict=True), 1

@@ -39,6 +39,11 @@ class Scales(NamedTuple):
     under_way: tf.Tensor
     good: tf.Tensor
 
+    def newest(self) -> Scales:
+        """Where nothing is under way between two steps: that of the newest loss for all."""
+        with tf.device("CPU:0"):
+            return Scales(tf.fill(tf.shape(self.under_way), self.under_way[-1]), self.good)
+
 
 class LossScale(tf.Module):
     """The scale of the coming loss.
