@@ -20,8 +20,6 @@ from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from sideways_tf.bench.job import Job
 
 FLAGS, define = options.new_flags()
@@ -230,7 +228,7 @@ def words(found: dict[str, Any]) -> Iterator[str]:
     yield Table(f"{FLAGS.model}, D = {len(rows)}", head, rows).markdown()
     yield "A computation step of each device (module by module):\n" + "\n".join(bars(found))
     base = found["seconds"]["bp"]
-    yield "Predicted, of a clip of {} frames:\n".format(FLAGS.frames) + "\n".join(
+    yield f"Predicted, of a clip of {FLAGS.frames} frames:\n" + "\n".join(
         f"  {name:<24} {seconds:.4g} s   {base / seconds:.2f}x BP"
         if seconds else f"  {name:<24} none: {FLAGS.batch_size} clips over {FLAGS.devices} devices"
         for name, seconds in found["seconds"].items()
