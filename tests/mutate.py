@@ -21,6 +21,7 @@ SCHEDULE, DIAGNOSIS = "tests/engines/test_schedule.py", "tests/test_diagnosis.py
 SAMPLING, CLIPS = "tests/data/test_sampling.py", "tests/data/test_clip_draws.py"
 BATCHES, HOLDOUT = "tests/data/test_train_batches.py", "tests/data/test_holdout.py"
 PIPELINE, AUGMENT = "tests/data/test_pipeline.py", "tests/data/test_augment.py"
+SCALE = "tests/engines/test_loss_scale.py"
 ACCURACY, SHOWN = "tests/report/test_accuracy.py", "tests/report/test_reconstruction.py"
 TABLES = "tests/report/test_table1.py tests/tools/test_tables.py"
 FIGURES = "tests/report/test_figures.py tests/tools/test_plots.py"
@@ -107,6 +108,16 @@ MUTATIONS = [
         "return t + 1",
         WINDOWS,
     ),
+    (
+        "engines/network.py",
+        "self.scales[0].under_way[module - 1]",
+        "self.scales[0].under_way[-1]",
+        SCALE,
+    ),
+    ("engines/loss_scale.py", "tf.maximum(met / 2, 1)", "tf.maximum(value / 2, 1)", SCALE),
+    ("engines/loss_scale.py", "w / tf.cast(scale, w.dtype)", "w", SCALE),
+    ("engines/scan.py", "made = tf.cond(good, lambda", "made = tf.cond(~good, lambda", SCALE),
+    ("engines/backprop.py", "[each.newest() for each in state.scales]", "state.scales", SCALE),
     (
         "engines/backprop.py",
         "lambda: (old.emitted, old.memory)",
@@ -203,8 +214,8 @@ MUTATIONS = [
     ("data/augment.py", "stateless_uniform([], seed) < 0.5", "tf.constant(True)", AUGMENT),
     ("data/pipeline.py", "[skip * batch_size :]", "[skip:]", BATCHES),
     ("data/pipeline.py", "default_rng([seed, epoch])", "default_rng([seed])", BATCHES),
-    ("data/pipeline.py", "([seed, 0], epoch)", "([seed, 0], 0)", BATCHES),
-    ("data/pipeline.py", "[:: clip.stride]", "[::1]", PIPELINE),
+    ("data/pipeline.py", "([seed, 0], epoch)", "([seed, 0], 0)", PIPELINE),
+    ("data/pipeline.py", "[:: clip.stride]", "[::1]", BATCHES),
     ("data/pipeline.py", "end >= count", "end > count", f"{PIPELINE} {BATCHES}"),
     ("data/pipeline.py", "/ 255.0", "/ 256.0", f"{PIPELINE} {BATCHES}"),
     ("data/holdout.py", "held + len(videos) / 2 <= wanted", "held <= wanted", HOLDOUT),

@@ -26,19 +26,21 @@ class Reference:
         """h_i^tau."""
         if i == 0:
             return self.clip[tau - 1]
-        return self.layers[i - 1](self.h(i - 1, tau), training=True)
+        return self.run(i, tau, self.h(i - 1, tau))
+
+    def run(self, i, tau, x):
+        """H_i(x), at frame tau."""
+        return self.layers[i - 1](x, training=True)
 
     @functools.cache  # noqa: B019, it lives for one test
     def jacobians(self, i, tau):
         """J_h H_i and J_theta H_i at h_{i-1}^tau, as full tensors."""
-        x, layer = self.h(i - 1, tau), self.layers[i - 1]
+        x, variables = self.h(i - 1, tau), self.layers[i - 1].trainable_variables
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
-            out = layer(x, training=True)
+            out = self.run(i, tau, x)
         kwargs = {"experimental_use_pfor": False, "unconnected_gradients": "zero"}
-        return tape.jacobian(out, x, **kwargs), [
-            tape.jacobian(out, v, **kwargs) for v in layer.trainable_variables
-        ]
+        return tape.jacobian(out, x, **kwargs), [tape.jacobian(out, v, **kwargs) for v in variables]
 
     def loss_gradient(self, tau, t):
         """The gradient of L(h_D^tau, y^t), averaged over examples, at h_D^tau."""
@@ -100,6 +102,27 @@ class Reference:
         return tf.stack([self.h(self.depth, tau) for tau, _ in pairs])
 
 
+class ByProducts(Reference):
+    """The same without Jacobians as tensors, which take a call for each of their rows."""
+
+    @functools.cache  # noqa: B019, it lives for one test
+    def jacobians(self, i, tau):
+        """Functions that multiply them from the left."""
+        x, variables = self.h(i - 1, tau), self.layers[i - 1].trainable_variables
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            out = self.run(i, tau, x)
+
+        def of(source):
+            return lambda above: tf.convert_to_tensor(
+                tape.gradient(out, source, above, unconnected_gradients="zero")
+            )
+
+        return of(x), [of(variable) for variable in variables]
+
+
 def product(vector, jacobian):
     """vector [B, ...] times jacobian [B, ..., *shape]: shape."""
+    if callable(jacobian):
+        return jacobian(vector)
     return tf.tensordot(vector, jacobian, axes=vector.shape.rank)
