@@ -131,10 +131,10 @@ def _points(folder: Path) -> Iterator[tuple[str, int, float]]:
                 for value in event.summary.value:
                     if value.metadata.plugin_data.plugin_name == "scalars":
                         number = float(tf.make_ndarray(value.tensor))
-                        yield f"{part}/{_present(value.tag)}", event.step, number
+                        yield f"{part}/{present_name(value.tag)}", event.step, number
 
 
-def _present(tag: str) -> str:
+def present_name(tag: str) -> str:
     """What a tag is called now."""
     first, slash, rest = tag.partition("/")
     return OLD_TAGS.get(tag) or OLD_PREFIXES.get(first, first) + slash + rest

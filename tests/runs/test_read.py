@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.runs import alike, read_curves, unfinished
+from sideways_tf.report.runs import alike, present_name, read_curves, unfinished
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.read import find_runs, read_run
 from tests.report.made_runs import make_run
@@ -50,6 +50,15 @@ def test_of_a_run_that_was_killed_and_continued_later_files_have_the_word(tmp_pa
     make_run(tmp_path / "a", SMALL, steps=range(5, 11))
     curve = read_curves(read_run(tmp_path / "a"), ["train/fit/loss"])["train/fit/loss"]
     assert curve.values.tolist() == [-1, -1, -1, -1, *(n / 8 for n in range(5, 11))]
+
+
+def test_curves_of_earlier_versions_are_found_under_their_present_names():
+    for old, new in (
+        ("loss", "fit/loss"), ("accuracy", "fit/frame_accuracy"), ("cosine/module_1",
+        "gradient_cosine/module_1"), ("norm_ratio/module_2", "gradient_norm_ratio/module_2"),
+        ("gradient_norm/module_1", "gradient_norm/module_1"), ("fit/loss", "fit/loss"),
+    ):  # fmt: skip
+        assert present_name(old) == new
 
 
 def test_a_living_run_is_read_up_to_its_last_whole_point(tmp_path):
