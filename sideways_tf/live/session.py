@@ -181,11 +181,6 @@ class Live:
         model.optimizers.make(model.modules)
         engine = model.engine
         if self._whole_cycle:
-            if model.loss_scale is not None:
-                raise UserError(
-                    "by_clock=True with a loss scale is not there for algorithm=bp: give float32 "
-                    "or bfloat16 activations"
-                )
             masks = model._engine_arguments["masks"]
             parts = model.modules, model._frame_loss, masks, model.loss_scale
             engine = FrameByFrameBackprop(*parts)
@@ -264,9 +259,6 @@ class Live:
                for i in range(1, model.depth + 1)]  # fmt: skip
         loss = mean_loss(network, found, due)
         model.monitor.loss.assign(tf.cast(loss, tf.float32))
-        if model.loss_scale is not None:
-            skipped = tf.reduce_sum(found.skipped)
-            model.loss_scale.skipped.assign_add(tf.cast(skipped, tf.int64))
         assert found.updates is not None
         model.monitor.updates.assign(found.updates)
         counted = self._count(found.state.t, found.updates[0], loss)
