@@ -59,9 +59,9 @@ class Folder:
     def _check(self, facts: Mapping[str, Any]) -> None:
         old = json.loads(self._note.read_text(encoding="utf-8"))
         changed = [
-            f"--{name} was {old.get(name)}, now is {value}"
+            f"--{name} was {old[name]}, now is {value}"
             for name, value in facts.items()
-            if old.get(name) != value
+            if name in old and old[name] != value
         ]
         if changed:
             raise UserError(
