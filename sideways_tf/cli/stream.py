@@ -17,6 +17,7 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sideways_tf.disk import full_disk_in_one_line
 from sideways_tf.errors import UserError
 from sideways_tf.runs import options
 
@@ -84,13 +85,15 @@ def main() -> int:
     )
     if source.has_clock and FLAGS.pace != "real":
         raise UserError(f"--pace={FLAGS.pace}: {source.name} has a clock of its own: leave it out")
-    run = prepare(source, folder)
-    try:
-        stop = run()
-    finally:
-        print(run.meter.totals(), flush=True)
-        if folder:
-            write_results(run, folder)
+    place = folder.path if folder else Path(FLAGS.output).parent
+    with full_disk_in_one_line(place, "make room; what was saved before is kept"):
+        run = prepare(source, folder)
+        try:
+            stop = run()
+        finally:
+            print(run.meter.totals(), flush=True)
+            if folder:
+                write_results(run, folder)
     return 128 + stop.stopped if stop.stopped else 0
 
 
