@@ -114,6 +114,11 @@ def _check_engine(
             f"engine={engine} runs on one device, the modules take {used}: give one of devices, or "
             f"engine={by_steps}"
         )
+    if engine == "gpipe" and any("/job:worker/" in name for m in modules for name in m.devices):
+        raise UserError(
+            "engine=gpipe over workers: it gave no result in 80 s, where frame by frame took one; "
+            f"give engine={by_steps}, or devices of one machine"
+        )
     if stream and engine != by_steps:
         raise UserError(
             f"engine={engine} computes many frames at once, between which updates cannot come: "

@@ -204,6 +204,12 @@ def test_batched_engines_refuse_several_devices():
     assert isinstance(make_engine("sideways", [module], squared_error), PipelinedSideways)
 
 
+def test_gpipe_over_workers_is_refused():
+    module = SidewaysBlock(L.Dense(4), "/job:worker/replica:0/task:0/device:CPU:0")
+    with pytest.raises(UserError, match="engine=gpipe over workers"):
+        make_engine("bp", [module], squared_error, "gpipe")
+
+
 def test_making_slices_draws_nothing():
     """Weights made afterwards are those of a network that is not shared out."""
     made = []
