@@ -100,8 +100,20 @@ def make_engine(
             f"engine={engine} is none of algorithm={algorithm}: give auto, {', '.join(there)}"
         )
     _check_engine(engine, list(there)[0], modules, stream)
+    if stream and algorithm == "sideways" and wiring and wiring.skips:
+        _check_scale(loss_scale)
     kind = STREAMS[algorithm] if stream else there[engine]
     return kind(modules, loss, masks, loss_scale, wiring)
+
+
+def _check_scale(loss_scale: LossScale | None) -> None:
+    """Refuse one that changes where a module sums pseudo-gradients of losses of several ages."""
+    if loss_scale is not None and loss_scale.growth:
+        raise UserError(
+            "float16 with skips and update_every below the frames of a clip: pseudo-gradients that "
+            "meet would have different scales; use mixed_bfloat16, update_every=0, or a "
+            "LossScaleOptimizer with dynamic=False"
+        )
 
 
 def _check_engine(

@@ -183,7 +183,7 @@ class Live:
         if self._whole_cycle:
             masks = model._engine_arguments["masks"]
             parts = model.modules, model._frame_loss, masks, model.loss_scale
-            engine = FrameByFrameBackprop(*parts)
+            engine = FrameByFrameBackprop(*parts, model.wiring)
             engine.build(tf.TensorSpec([self.batch, *frame_shape], dtype))
         assert isinstance(engine, StepEngine)
         self._engine = engine

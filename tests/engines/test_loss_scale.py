@@ -221,6 +221,19 @@ def test_saving_keeps_the_scale(kind, tmp_path):
     assert again.loss_scale.growth == model.loss_scale.growth
 
 
+def test_skips_with_a_scale_that_changes_are_refused_where_the_pipe_goes_on():
+    for scale, every in ((None, 1), (None, 0), ({"dynamic": False, "initial_scale": 8.0}, 1)):
+        sgd = tf.keras.optimizers.SGD()
+        layers = [L.Dense(4, dtype="mixed_float16") for _ in range(3)]
+        model = SidewaysModel(layers, skips=[(1, 3)], update_every=every, devices="CPU:0")
+        model.compile(Scaled(sgd, **scale) if scale else sgd, "mse")
+        if scale or not every:
+            model.build(CLIPS.shape)
+            continue
+        with pytest.raises(UserError, match=r"float16 with skips.* mixed_bfloat16"):
+            model.build(CLIPS.shape)
+
+
 def test_there_is_none_without_float16():
     for policy in ("float32", "mixed_bfloat16"):
         assert model_of("sideways", 0, "adam", policy).loss_scale is None
