@@ -55,7 +55,7 @@ def test_three_scalar_modules_with_one_skip_by_hand(engine):
     found = run_scalars("sideways", engine, [2, 3, 5], wiring, [1, 10, 100, 1000, 10000])
     np.testing.assert_allclose(found.loss, 14430 / 3)
     np.testing.assert_allclose(np.ravel(found.outputs), [130, 1300, 13000])
-    assert [float(g[0]) for g in found.pseudo_gradients] == [200000, 5500, 962]
+    assert [np.asarray(g[0]).item() for g in found.pseudo_gradients] == [200000, 5500, 962]
 
 
 @pytest.mark.parametrize("engine", ["pipelined", "time_shifted"])
@@ -73,7 +73,7 @@ def test_a_skip_longer_than_the_row_by_hand(engine):
     found = run_scalars("sideways", engine, [2, 3], wiring, [1, 10, 100, 1000, 10000])
     np.testing.assert_allclose(found.loss, 3333)
     np.testing.assert_allclose(np.ravel(found.outputs), [606, 6060])
-    assert [float(g[0]) for g in found.pseudo_gradients] == [60000, 1111]
+    assert [np.asarray(g[0]).item() for g in found.pseudo_gradients] == [60000, 1111]
 
 
 def test_concatenation_by_hand():
@@ -96,7 +96,7 @@ def test_bp_unrolled_by_hand():
     theta_3 = (26 + 260 + 2600) / 3
     theta_2 = 5 * 2 * (1 + 10 + 100) / 3
     theta_1 = (15 * (1 + 10 + 100) + 5 * (10 + 100 + 1000)) / 3
-    got = [float(g[0]) for g in found.pseudo_gradients]
+    got = [np.asarray(g[0]).item() for g in found.pseudo_gradients]
     np.testing.assert_allclose(got, [theta_1, theta_2, theta_3])
 
 
