@@ -27,6 +27,7 @@ class Job:
         over a device's link included.
       shares: of each module (device, output channels) of each slice; empty: whole modules.
       link_gbps: speed of a device's link; 0: sending costs nothing.
+      jit: whether XLA compiles the episode.
       network_gbps, per_machine: that to other machines, and the devices of one; 0: one machine.
       trace: folder for a timeline; "" for none.
       purpose: "speed", or "memory": rows that are only there for their memory.
@@ -53,6 +54,7 @@ class Job:
     link_gbps: float = 0.0
     network_gbps: float = 0.0
     per_machine: int = 0
+    jit: bool = False
 
     def to_json(self) -> str:
         """One line."""
@@ -76,7 +78,7 @@ class Job:
     def name(self) -> str:
         """For a progress bar and for file names."""
         parts = [self.model, self.algorithm, self.engine, f"{self.devices}_{self.device_kind}"]
-        parts += ["wide"] if self.wide else []
+        parts += [*(["wide"] if self.wide else []), *(["compiled"] if self.jit else [])]
         return "-".join([*parts, *([f"{self.frames}_frames"] if self.purpose == "memory" else [])])
 
 

@@ -181,6 +181,8 @@ def make_step(
     )
     engine.check_frames(job.frames)
     engine.build(frame_spec(job))
+    if job.jit:
+        engine.compile_whole()
     return training_step(engine)
 
 

@@ -116,7 +116,12 @@ def with_times(job: Job, modules: Modules) -> Job:
 
 
 def speed_jobs(
-    template: Job, modules: Modules, available: int, chosen: str, widen: bool = False
+    template: Job,
+    modules: Modules,
+    available: int,
+    chosen: str,
+    widen: bool = False,
+    jit: bool = False,
 ) -> list[Job]:
     """The rows of one model, the fewest devices first.
 
@@ -125,6 +130,7 @@ def speed_jobs(
       modules: the model's profile.
       available: how many devices there are.
       chosen: --placement; a list is for all devices, fewer ones are balanced.
+      jit: on one device, rows that XLA compiles beside the others.
       widen: on the most devices, rows whose modules are shared out beside those of whole ones.
     """
     schedule.check_episode(len(modules), template.frames)
@@ -148,8 +154,13 @@ def speed_jobs(
             trace = template.trace if traced else ""
             job = dataclasses.replace(job, placement=numbers, trace=trace)
             jobs.append(with_times(job, modules))
+    compiled = [
+        dataclasses.replace(job, jit=True)
+        for job in jobs
+        if jit and job.devices == 1 and job.engine in ("batched", "time_shifted")
+    ]
     most = dataclasses.replace(template, devices=counts[-1], trace="")
-    return [*jobs, *(wide_jobs(most, modules) if widen and counts[-1] > 1 else [])]
+    return [*jobs, *compiled, *(wide_jobs(most, modules) if widen and counts[-1] > 1 else [])]
 
 
 def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
@@ -161,7 +172,8 @@ def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
     most = max(job.devices for job in jobs)
     shown = {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "batched", 1)}
     changes: dict[str, Any] = {"steps": 1, "repeats": 1, "trace": "", "purpose": "memory"}
-    wanted = [job for job in jobs if (job.algorithm, job.engine, job.devices) in shown]
+    plain = [job for job in jobs if not job.jit and not job.wide]
+    wanted = [job for job in plain if (job.algorithm, job.engine, job.devices) in shown]
     return [dataclasses.replace(job, frames=k, **changes) for job in wanted for k in frames]
 
 

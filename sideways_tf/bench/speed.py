@@ -38,6 +38,7 @@ define("placement", "balanced", "what: balanced, one_per_module, or a device num
        "module, comma-separated, from 0")
 define("widen", False, "what: on the most devices, rows whose modules are shared out by output "
        "channels, beside those of whole modules")
+define("jit", False, "what: on one device, batched engines that XLA compiles beside the others")
 define("link_gbps", 0.0, "simulated accelerators: speed of each one's link in Gbit/s, over which "
        "what others send it arrives; 0: sending costs nothing", low=0)
 define("times", "flops", "simulated accelerators: module times are equal, from flops, measured "
@@ -107,7 +108,9 @@ def measure_model(model: str, results: Results) -> list[Row]:
             for module, (forward, backward) in zip(modules, times, strict=True)
         ]
     template = dataclasses.replace(job, device_kind=profile["device_kind"])
-    jobs = plan.speed_jobs(template, modules, profile["devices"], FLAGS.placement, FLAGS.widen)
+    jobs = plan.speed_jobs(
+        template, modules, profile["devices"], FLAGS.placement, FLAGS.widen, FLAGS.jit
+    )
     if kind != "simulated":
         jobs += plan.memory_jobs(jobs, memory_frames())
     rows = []

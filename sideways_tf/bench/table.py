@@ -74,8 +74,9 @@ def markdown(rows: Sequence[Row], times: str, command: str, machine: str) -> str
 
 
 def engine_words(row: Row) -> str:
-    """The engine, and whether modules were shared out."""
-    return ENGINE_WORDS[row["algorithm"], row["engine"]] + (", widened" if row["wide"] else "")
+    """The engine, whether modules were shared out, whether XLA has compiled it."""
+    more = (", widened" if row["wide"] else "") + (", compiled (XLA)" if row["jit"] else "")
+    return ENGINE_WORDS[row["algorithm"], row["engine"]] + more
 
 
 def shared_words(module: dict) -> str:
@@ -92,7 +93,7 @@ def speed_row(
     """The row of `model` and `engine` on one device, else on the most."""
     most = max(row["devices"] for row in rows if row["model"] == model)
     wanted = {"model": model, "purpose": "speed", "devices": 1 if one else most}
-    return find(rows, algorithm=engine[0], engine=engine[1], wide=wide, **wanted)
+    return find(rows, algorithm=engine[0], engine=engine[1], wide=wide, jit=False, **wanted)
 
 
 def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> str:

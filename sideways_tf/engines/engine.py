@@ -71,6 +71,17 @@ class Engine(abc.ABC):
         self._built: tf.TensorSpec | None = None
         self._graph = tf.function(self._run, autograph=False)
 
+    def compile_whole(self) -> None:
+        """Let XLA compile the episode, before it is first run: on one device only.
+
+        Raises:
+          UserError: if the modules take several.
+        """
+        used = {name for module in self.modules for name in module.devices}
+        if len(used) > 1:
+            raise UserError(f"XLA compiles for one device, the modules take {len(used)}")
+        self._graph = tf.function(self._run, autograph=False, jit_compile=True)
+
     @property
     def modules(self) -> list[SidewaysBlock]:
         """H_1 .. H_D."""

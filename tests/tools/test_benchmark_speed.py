@@ -110,6 +110,9 @@ class TestPlan:
         assert not any(j.engine.startswith("mirrored") for j in alone)  # Nothing to share out.
         assert {j.placement for j in jobs if j.devices == 2} == {(0, 1, 1)}  # 3 | 7.5, not 9 | 1.5
         assert {j.batch for j in jobs} == {8}
+        both = plan.speed_jobs(job(device_kind="cpu"), THREE, 2, "balanced", jit=True)
+        assert [j.engine for j in both if j.jit] == ["batched", "time_shifted"]
+        assert plan.memory_jobs(both, [8]) == plan.memory_jobs(jobs, [8])
         memory = plan.memory_jobs(jobs, [8, 16])
         assert {(j.algorithm, j.engine, j.devices, j.frames) for j in memory} == {
             (*engine, k)
@@ -300,6 +303,7 @@ def test_cpu_profile():
     "changes",
     [
         {"algorithm": "bp", "engine": "keras", "devices": 1, "placement": (0,) * 6},
+        {"engine": "time_shifted", "devices": 1, "placement": (0,) * 6, "jit": True},
         {"shares": ((((0, 32),),) + (((0, 32), (1, 32)),) + tuple(((1, n),) for n in
                                                                     (64, 128, 256, 4)))},
     ],
