@@ -18,10 +18,10 @@ from typing import Any
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
 from sideways_tf.runs.checks import check_there
 from sideways_tf.runs.folder import RunFolder
+from sideways_tf.screen import SCREEN
 
 FLAGS, define = options.new_flags()
 define("workdir", "", "run: the folder of the run to test")

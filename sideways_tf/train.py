@@ -19,11 +19,11 @@ from absl import flags
 from sideways_tf import __version__, cli
 from sideways_tf.disk import full_disk_in_one_line
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import ADJUSTABLE, RunFolder, open_run
 from sideways_tf.runs.from_flags import define_flags
+from sideways_tf.screen import SCREEN
 
 if TYPE_CHECKING:
     from sideways_tf.runs.loop import Loop

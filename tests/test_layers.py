@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sideways_tf"
+# What they import themselves is no more than each other.
+COMMON = {"errors", "disk", "limits", "progress", "screen", "whole_file"}
 MAY_IMPORT = {
-    "data": {"data", "errors"},
-    "networks": {"networks", "errors"},
-    "modules": {"modules", "plan", "start", "errors"},
-    "engines": {"engines", "modules", "errors"},
-    "report": {"report", "engines", "errors", "whole_file"},
-    "runs/sweep": {"runs", "errors"},
+    "data": {"data"},
+    "networks": {"networks"},
+    "modules": {"modules", "plan", "start"},
+    "engines": {"engines", "modules"},
+    "report": {"report", "engines"},
+    "runs/sweep": {"runs"},
 }
 
 
@@ -28,4 +30,4 @@ def test_a_folder_imports_from_these_alone(folder):
                 names = [node.module]
             found |= {n.split(".")[1] for n in names if n.startswith("sideways_tf.")}
     assert found
-    assert found <= MAY_IMPORT[folder]
+    assert found <= MAY_IMPORT[folder] | COMMON

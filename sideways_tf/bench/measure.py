@@ -26,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402
 
+from sideways_tf import progress  # noqa: E402
 from sideways_tf.bench.data_parallel import DataParallel  # noqa: E402
 from sideways_tf.bench.figure import write_timeline  # noqa: E402
 from sideways_tf.bench.job import Job  # noqa: E402
@@ -41,7 +42,6 @@ from sideways_tf.optimizers import ModuleOptimizers  # noqa: E402
 from sideways_tf.plan import devices as placement  # noqa: E402
 from sideways_tf.plan.costs import costs  # noqa: E402
 from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
-from sideways_tf.report import progress  # noqa: E402
 
 LEARNING_RATE = 1e-4
 # What a simulated module passes on, [B, WIDTH]: its size costs nothing and says nothing, but that

@@ -15,8 +15,8 @@ from absl import flags, logging
 
 from sideways_tf import __version__
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
+from sideways_tf.screen import SCREEN
 
 USAGE_ERROR = 2
 INTERRUPTED = 130

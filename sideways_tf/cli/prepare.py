@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import options
 from sideways_tf.runs.checks import check_there, check_writable
 from sideways_tf.runs.config import DATASETS
+from sideways_tf.screen import SCREEN
 
 FLAGS, define = options.new_flags()
 define("dataset", "", f"which one: {', '.join(DATASETS)}")

@@ -36,9 +36,8 @@ from typing import Any
 
 from absl import flags
 
-from sideways_tf import cli
+from sideways_tf import cli, progress
 from sideways_tf.errors import UserError
-from sideways_tf.report import progress
 from sideways_tf.report.paired import NAME, difference
 from sideways_tf.report.table import Table, spread
 from sideways_tf.runs import options

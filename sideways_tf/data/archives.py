@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 import rarfile  # type: ignore[import-untyped]
 
+from sideways_tf import progress
 from sideways_tf.errors import UserError
-from sideways_tf.report import progress
 
 # Each unpacks all of an archive in one pass; rarfile alone would start one for every file. None
 # but unrar reads all kinds: bsdtar no old solid ones, unar not all new ones, and some systems'

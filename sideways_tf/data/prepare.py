@@ -30,7 +30,7 @@ from sideways_tf.data.ucf101 import Ucf101
 from sideways_tf.data.video_builder import SHORTER_SIDE, VideoBuilder, VideoConfig
 from sideways_tf.disk import full_disk_in_one_line, is_full
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import SCREEN
+from sideways_tf.screen import SCREEN
 
 BUILDERS: dict[str, type[VideoBuilder]] = {
     builder.name: builder

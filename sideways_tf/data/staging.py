@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from sideways_tf import progress
 from sideways_tf.data.listing import Video
 from sideways_tf.data.video_files import Decoded, VideoError
 from sideways_tf.errors import UserError
-from sideways_tf.report import progress
 
 Reader = Callable[[Video], Decoded]
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from sideways_tf import progress
 from sideways_tf.data.archives import unpack_all
 from sideways_tf.data.checks import check_failures, check_filled, check_missing
 from sideways_tf.data.listing import Listing, Video
 from sideways_tf.data.staging import Staging
 from sideways_tf.data.video_files import Decoded, VideoFile, encode
 from sideways_tf.errors import UserError
-from sideways_tf.report import progress
 
 SHORTER_SIDE = 128  # pixels, before a 112x112 crop
 

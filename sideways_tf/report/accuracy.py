@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from sideways_tf.report import progress
+from sideways_tf import progress
 
 TOP = 5
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from sideways_tf import progress
 from sideways_tf.engines import schedule
 from sideways_tf.errors import UserError
-from sideways_tf.report import progress
-from sideways_tf.report.screen import SCREEN
+from sideways_tf.screen import SCREEN
 
 # Frames at once, to bound memory.
 CHUNK = 32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sideways_tf import progress
 from sideways_tf.callbacks import (
     Diagnosis,
     ModuleCallback,
@@ -14,15 +15,14 @@ from sideways_tf.callbacks import (
 )
 from sideways_tf.data import VideoDataset
 from sideways_tf.model import SidewaysModel
-from sideways_tf.report import progress
 from sideways_tf.report.card import write_cards
 from sideways_tf.report.layout import run_layout
-from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs import make, opening
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import RunFolder
 from sideways_tf.runs.rows import Rows
 from sideways_tf.runs.testing import make_test
+from sideways_tf.screen import SCREEN
 
 SHOWN_SECONDS = 0.5
 TERMINAL = "{percentage:3.0f}%|{bar}| {desc}{postfix}, {rate_noinv_fmt}, {remaining} left"

@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import FORMATS
+from sideways_tf.screen import FORMATS
 
 # Where configs/NAME.cfg is found from any folder: in a wheel, and in a checkout.
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def define(
 
 
 def define_screen(values: flags.FlagValues) -> None:
-    """Define the flags of `report.screen`."""
+    """Define the flags of `screen.py`."""
     define(values, "quiet", False, "run: say neither how it starts nor how far it is")
     define(
         values, "log_format", "text", "run: json: one object a line on stdout and stderr",

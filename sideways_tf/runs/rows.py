@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sideways_tf.report.screen import plain
+from sideways_tf.screen import plain
 from sideways_tf.whole_file import write_whole
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sideways_tf.errors import UserError
-from sideways_tf.report.screen import SCREEN
 from sideways_tf.runs.sweep.job import Job, Process
+from sideways_tf.screen import SCREEN
 
 _POLL_SECONDS = 0.2
 

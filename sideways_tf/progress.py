@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from sideways_tf.report.screen import SCREEN
+from sideways_tf.screen import SCREEN
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from sideways_tf.report import progress
-from sideways_tf.report.screen import SCREEN
+from sideways_tf import progress
+from sideways_tf.screen import SCREEN
 
 
 @pytest.fixture(autouse=True)
