@@ -52,9 +52,9 @@ def test_a_run_leaves_errors_curves_and_pictures(algorithm, runs):
     assert [point["stream_frames"] for point in results["test_curve"]] == [56]
     events = EventAccumulator(str(workdir / "test"), size_guidance={"tensors": 0})
     events.Reload()
-    assert {"error", "source_error", "floor", "latency_floor", "shown"} == set(
-        events.Tags()["tensors"]
-    )
+    errors = {f"fit/{name}" for name in ("error", "source_error", "floor", "latency_floor")}
+    hparams = "_hparams_/session_start_info"
+    assert set(events.Tags()["tensors"]) == {*errors, "shown", hparams}
     picture = events.Tensors("shown")[0].tensor_proto.string_val[2]
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (6 * 16 + 5 * 2, 10 * 16 + 9 * 2, 3)
