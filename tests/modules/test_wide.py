@@ -16,6 +16,7 @@ from sideways_tf.engines import (
 from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock, split
 from sideways_tf.modules.slicing import chain_of, units_of, why_whole
+from sideways_tf.modules.wiring import make_wiring
 from tests.engines import networks
 from tests.engines.networks import L, assert_episodes_equal, random_clip, squared_error
 
@@ -62,6 +63,32 @@ def test_numbers_are_those_of_whole_modules(engine):
     expected = engine(left, squared_error)(clip, targets)
     assert_episodes_equal(engine(wide, squared_error)(clip, targets), expected, 1e-12, 1e-13)
     assert_same_state(left, wide)
+
+
+def test_modules_that_read_two_others_are_shared_out_alike():
+    """A concatenation of two neighbours of the row, one of them three steps old."""
+
+    def dense():
+        return [L.Dense(n, "tanh", **F64) for n in (3, 4, 5, 3)]
+
+    wiring = make_wiring(4, [(1, 3), (2, 4, 3)], "concat")
+    frame = [2, 3]
+    first, second = dense(), dense()
+    engines = [
+        PipelinedSideways([SidewaysBlock(each, "CPU:0") for each in first], squared_error,
+                          wiring=wiring),
+        PipelinedSideways(
+            widened([SidewaysBlock(each, "CPU:0") for each in second],
+                    {1: [("CPU:0", 1), ("CPU:1", 3)], 3: [("CPU:1", 2), ("CPU:0", 1)]}),
+            squared_error, wiring=wiring),
+    ]  # fmt: skip
+    clip, targets = random_clip([12, *frame], 3)
+    for engine in engines:
+        engine.build(tf.TensorSpec(frame, tf.float64))
+    for a, b in zip(first, second, strict=True):
+        b.set_weights(a.get_weights())
+    expected, found = (engine(clip, targets) for engine in engines)
+    assert_episodes_equal(found, expected, 1e-12, 1e-13)
 
 
 def test_masks_of_dropout_are_those_of_the_whole_module():
