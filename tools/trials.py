@@ -28,7 +28,7 @@ define("data_dir", "", "folder above those of the data sets")
 define("output_dir", "runs/trials", "folder of all trials")
 define(
     "means",
-    ["learning_rate=1e-3", "beta_1=0.5", "delay_rates=inverse"],
+    ["learning_rate=5e-4", "beta_1=0.5", "delay_rates=inverse"],
     "of delay and real: flags of Sideways, as moving_objects has chosen them",
 )
 
