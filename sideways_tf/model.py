@@ -51,8 +51,8 @@ class SidewaysModel(Saving, Fitting):
       algorithm: "sideways" or "bp".
       engine: of sideways "pipelined" or "time_shifted", of bp "frame_by_frame", "batched" or
         "gpipe"; "auto" by the number of devices.
-      devices: TensorFlow devices for the modules, comma-separated, in order; "auto" is all GPUs,
-        else all CPUs; "gpu" all GPUs.
+      devices: TensorFlow devices for the modules, in order, in a list or with commas; "auto" is all
+        GPUs, else all CPUs; "gpu" all GPUs.
       placement: "balanced" by measured times, "one_per_module", or a device for each module.
       widen: "balanced" may share one module out over several devices, by output channels, where
         its layers allow it (see `modules/wide.py`); by counted operations.
@@ -85,7 +85,7 @@ class SidewaysModel(Saving, Fitting):
         align: bool | None = None,
         algorithm: str = "sideways",
         engine: str = "auto",
-        devices: str = "auto",
+        devices: str | Sequence[str] = "auto",
         placement: str = "balanced",
         widen: bool = False,
         update_every: int = 0,

@@ -28,7 +28,7 @@ class Saving(tf.keras.Model):
         arguments = dict(self._engine_arguments)
         return {
             "name": self.name,
-            "network": tf.keras.saving.serialize_keras_object(self._given),
+            "network": _unbuilt(tf.keras.saving.serialize_keras_object(self._given)),
             "modules": self._depth,
             **self._skip_arguments,
             "update_every": self.update_every,
@@ -88,6 +88,17 @@ class Saving(tf.keras.Model):
         self.compile(**tf.keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizers.make(self.modules)
+
+
+def _unbuilt(network: Any) -> Any:
+    """A list of layers without the shapes that they were built for: the model builds them anew.
+
+    Else Keras would build them first, and forget for which shape: they could not be copied then to
+    another device.
+    """
+    if not isinstance(network, list):
+        return network
+    return [{k: v for k, v in layer.items() if k != "build_config"} for layer in network]
 
 
 def write_network(network: tf.keras.Model, filepath: Any, options: dict[str, Any]) -> None:

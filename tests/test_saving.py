@@ -41,6 +41,18 @@ def test_a_saved_model_goes_on_as_if_it_had_not_been(tmp_path, optimizer, option
     )
 
 
+def test_a_list_of_layers_is_placed_anew_when_it_is_loaded(tmp_path):
+    """Placing measures copies of the layers, which must not be built before."""
+    given = [layers.Dense(3, activation="tanh"), layers.Dense(4), layers.Dense(2)]
+    model = sw.SidewaysModel(given, devices=["CPU:0", "CPU:1"])
+    model.compile("sgd", "mse")
+    clips, targets = np.ones([2, 9, 5], np.float32), np.ones([2, 2], np.float32)
+    model.fit(clips, targets, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(clips, verbose=0), model.predict(clips, verbose=0))
+
+
 READER = """
 import sys
 try:

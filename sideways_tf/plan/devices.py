@@ -55,12 +55,12 @@ def connect_workers(addresses: str) -> None:
     tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec({"worker": names}))
 
 
-def find_devices(wanted: str) -> list[str]:
+def find_devices(wanted: str | Sequence[str]) -> list[str]:
     """Full names of the logical devices that `wanted` says.
 
     Args:
-      wanted: comma-separated device names, in the order of use; "gpu" is all GPUs; "auto" is all
-        GPUs, else all CPUs, remote ones before local ones.
+      wanted: device names, a list or comma-separated, in the order of use; "gpu" is all GPUs;
+        "auto" is all GPUs, else all CPUs, remote ones before local ones.
 
     Raises:
       UserError: naming the device that is not there and those that are.
@@ -76,7 +76,7 @@ def find_devices(wanted: str) -> list[str]:
         return all_gpus(there)
     names = {_canonical(name): name for name in there}
     devices = []
-    for name in (part.strip() for part in wanted.split(",")):
+    for name in [part.strip() for part in wanted.split(",")] if isinstance(wanted, str) else wanted:
         if _canonical(name) not in names:
             raise UserError(
                 f"--devices: there is no device '{name}'; there are {', '.join(sorted(names))}"
