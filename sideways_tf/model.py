@@ -10,12 +10,11 @@ import tensorflow as tf
 
 from sideways_tf import targets as target_lib
 from sideways_tf.engines import Engine, Episode, LossScale, StepEngine, make_engine, schedule
-from sideways_tf.engines.inference import infer, infer_at_once
+from sideways_tf.engines.inference import infer_at_once
 from sideways_tf.engines.passes import clip_loss, weight_penalties
 from sideways_tf.engines.scan import module_statistics
 from sideways_tf.errors import UserError
 from sideways_tf.fitting import Fitting
-from sideways_tf.live.session import Live
 from sideways_tf.modules import SidewaysBlock, build_modules, split
 from sideways_tf.modules.join import joined_network
 from sideways_tf.modules.split import check_cut, copy_layer, find_units
@@ -26,12 +25,13 @@ from sideways_tf.optimizers import Lateness, ModuleOptimizers, OptimizerLike
 from sideways_tf.plan import devices as device_lib
 from sideways_tf.saving import Saving, write_network
 from sideways_tf.start import check_keras2
+from sideways_tf.streaming import Streaming, time_major
 
 mixed_precision = tf.keras.mixed_precision
 
 
 @tf.keras.utils.register_keras_serializable("sideways_tf")
-class SidewaysModel(Saving, Fitting):
+class SidewaysModel(Saving, Fitting, Streaming):
     """A network as D modules, each on its device, trained by Sideways or by BP.
 
     Use it like any Keras model: `compile`, `fit`, `evaluate`, `predict`, callbacks, `save`. Clips
@@ -433,48 +433,6 @@ class SidewaysModel(Saving, Fitting):
         seed = tf.cast(self.episode_seed() if seed is None else seed, tf.int32)
         return self._compute(clip, turned, seed, trained=len(self.trainable_variables))
 
-    # -- streams ----------------------------------------------------------------------------------
-
-    def advance(self, frames: Any, targets: Any) -> tf.Tensor:
-        """Go on in the middle of a stream with its next frames, and learn (L < K).
-
-        Args:
-          frames, targets: [B, n, ...] both, n a multiple of `update_every`.
-
-        Returns:
-          The mean loss of those frames, [], 0 where there was none yet.
-        """
-        if not self.update_every or frames.shape[1] % self.update_every:
-            raise UserError(
-                f"update_every={self.update_every}: a stream goes on by a multiple of it, got "
-                f"{frames.shape[1]} frames; a stream is learnt from with update_every of at least 1"
-            )
-        if not hasattr(self, "_advance"):
-            self._advance = tf.function(self._advance_step, autograph=False)
-        return self._advance(tf.convert_to_tensor(frames), tf.convert_to_tensor(targets))
-
-    def _advance_step(self, frames: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        clip, turned = time_major(frames), time_major(targets)
-        # As long a clip as there may be: a stream has no end.
-        longest = max(self.wiring.cycle, schedule.cycle_length(self.depth))
-        endless = [*frames.shape[:1], longest + self.update_every]
-        self._build(tf.TensorSpec([*endless, *frames.shape[2:]], frames.dtype))
-        loss, _ = self._learn(clip, turned, self.episode_seed(), goes_on=True)
-        self.optimizers.count(self.update_count())
-        return loss
-
-    def restart(self, batch: int) -> None:
-        """Empty the pipe, for a new stream of `batch` examples that `advance` takes in parts."""
-        assert self.engine is not None
-        self.engine.network.rest(self.engine.network.empty(batch))
-
-    def live(self, batch: int = 1, by_clock: bool = False) -> Live:
-        """A stream that is learnt from frame by frame, from an empty pipe on; see `Live`.
-
-        `shown = model.live(batch=1).step(frame, target)`: one computation step of all modules.
-        """
-        return Live(self, batch, by_clock)
-
     # -- evaluation -------------------------------------------------------------------------------
 
     def call(self, clips: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -501,23 +459,6 @@ class SidewaysModel(Saving, Fitting):
                 lambda h: wide(self(h[tf.newaxis])[0]), autograph=False, reduce_retracing=True
             )
         return self._run_frames(frames)
-
-    def predict_stream(self, frames: Any) -> tf.Tensor:
-        """The frames of one video [N, ...] -> their outputs [N, ...], by all modules at once.
-
-        Exactly `predict`'s outputs; see `engines/inference.py`. On D equal devices a frame takes
-        one computation step instead of D, and its output comes D - 1 steps late.
-        """
-        frames = tf.convert_to_tensor(frames)
-        if not self.modules:
-            self._build(tf.TensorSpec([1, *frames.shape], frames.dtype))
-        if self._as_pipe is None:
-            self._as_pipe = tf.function(
-                lambda x: infer(self.modules, x[:, tf.newaxis], self.wiring)[:, 0],
-                autograph=False,
-                reduce_retracing=True,
-            )
-        return self._as_pipe(frames)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Loss, with what weights' regularizers add, and metrics over all frames of a batch."""
@@ -557,11 +498,6 @@ class SidewaysModel(Saving, Fitting):
 def wide(outputs: tf.Tensor) -> tf.Tensor:
     """Half precision as float32."""
     return tf.cast(outputs, tf.float32) if outputs.dtype.size < 4 else outputs
-
-
-def time_major(clips: tf.Tensor) -> tf.Tensor:
-    """[B, K, ...] -> [K, B, ...], or back."""
-    return tf.transpose(clips, [1, 0, *range(2, len(clips.shape))])
 
 
 def _flat(clip: tf.Tensor) -> tf.Tensor:

@@ -91,9 +91,10 @@ def steps_of(engine: str, clips: tf.Tensor, labels: tf.Tensor) -> dict[str, Call
     from sideways_tf.bench.measure import make_optimizer, training_step
     from sideways_tf.data.pipeline import untuned
     from sideways_tf.engines import make_engine
-    from sideways_tf.model import SidewaysModel, time_major
+    from sideways_tf.model import SidewaysModel
     from sideways_tf.modules import SidewaysBlock
     from sideways_tf.networks import simple_cnn
+    from sideways_tf.streaming import time_major
 
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits
     model = SidewaysModel(simple_cnn(FLAGS.classes), engine=engine, devices=FLAGS.devices)
