@@ -63,7 +63,8 @@ def test_a_file_at_real_pace(video):
     assert words[:3] == ["30", "frames", "in"]
     taken = int(words[7])  # updates: BP by the clock makes one for each frame it takes
     assert 0 < taken == 30 - int(words[3])
-    assert float(words[words.index("frames/s") - 1]) <= 25.5
+    # The first frame, which traces, is counted and not timed; 0.05 is half of the last digit.
+    assert float(words[words.index("frames/s") - 1]) <= 25 * 30 / 29 + 0.05
 
 
 def test_a_source_that_is_not_there_is_one_line():

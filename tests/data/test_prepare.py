@@ -169,7 +169,7 @@ def test_unreadable_videos(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     [
         (
             {"name": "kinetics"},
-            "^dataset=kinetics: no such.* moving_shapes, moving_objects, ucf101, hmdb51",
+            "^dataset=kinetics: no such.* moving_shapes, moving_directions, moving_objects, ucf101",
         ),
         (
             {"data_dir": None},

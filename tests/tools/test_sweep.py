@@ -103,7 +103,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(cache, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     results = json.loads((workdir / "results.json").read_text())
     assert results["iterations"] == saved + 2
-    assert f"{saved}/{saved + 2} [" in log.read_text(), "it begins where the run was stopped"
+    assert f"goes on  from iteration {saved} of {saved + 2}" in log.read_text()
 
 
 BAD = {
