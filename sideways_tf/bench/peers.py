@@ -160,7 +160,7 @@ def make_weights(folder: Path) -> None:
         limit = (6 / (area * (shape[-2] + shape[-1]))) ** 0.5
         weights.append(draw.uniform(-limit, limit, shape).astype(np.float32))
     weights.append(np.zeros([FLAGS.classes], np.float32))
-    np.savez(folder / "weights.npz", **{f"w{n}": each for n, each in enumerate(weights)})
+    np.savez(folder / "weights.npz", *weights)
 
 
 def check_losses(running: list[Running]) -> None:

@@ -33,7 +33,7 @@ def table(counts: np.ndarray, names: Sequence[str]) -> Table:
 def picture(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Of the classes that have a video or are taken for one; the share of each row is its shade."""
     seen = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    counts, names = counts[np.ix_(seen, seen)], [names[n] for n in seen]
+    counts, names = counts[np.ix_(seen, seen)], [names[int(n)] for n in seen]
     side = 2.5 + max(2.5, (0.38 if len(names) <= NUMBERED else 0.16) * len(names))
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
