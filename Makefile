@@ -20,7 +20,7 @@ demo: setup
 	@$(RUN) sideways_tf.train --flagfile=configs/moving_shapes.cfg
 
 test: setup
-	@echo 'about 15 minutes on two cores, alone: format, lint, types, tests'
+	@echo 'about 20 minutes on two cores, alone: format, lint, types, tests'
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(RUN) mypy sideways_tf tools

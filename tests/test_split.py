@@ -210,7 +210,11 @@ def test_cut_by_measured_seconds():
         sw.split(residual(), 3, by="hours")
 
 
-NETWORKS = ["ResNet50", "MobileNetV2", "EfficientNetB0", "DenseNet121"]
+NETWORKS = [
+    "MobileNetV2",
+    *(pytest.param(name, marks=pytest.mark.once)
+      for name in ("ResNet50", "EfficientNetB0", "DenseNet121")),
+]  # fmt: skip
 
 
 def application(name):
