@@ -5,7 +5,10 @@ from __future__ import annotations
 from sideways_tf.errors import UserError
 
 # D of the networks of the paper.
-DEPTHS = {"simple_cnn": 6, "simple_cnn_skip": 6, "vgg8": 8, "vgg8_skip": 8, "autoencoder": 6}
+DEPTHS = {
+    "simple_cnn": 6, "simple_cnn_norm": 6, "simple_cnn_skip": 6, "vgg8": 8, "vgg8_skip": 8,
+    "autoencoder": 6,
+}  # fmt: skip
 # A side that every stride of the auto-encoder divides comes back as it was.
 SIDE_UNIT = 8
 

@@ -1,5 +1,8 @@
 """Simple-CNN and VGG-8 with skips: their modules read a newer activation beside the older one.
 
+Simple-CNN has batch norm here, as VGG-8 has in the paper: without it the network needs many times
+the iterations before it sees motion at all.
+
 Each skip joins by concatenation, where both activations are of one height and width. It takes one
 computation step where the row takes two, so that it brings a frame that is newer by one:
 

@@ -19,6 +19,7 @@ ALGORITHMS = {"bp": "BP", "sideways": "Sideways"}
 MODELS = {
     "vgg8": "VGG-8", "simple_cnn": "Simple-CNN",
     "vgg8_skip": "VGG-8 with skips", "simple_cnn_skip": "Simple-CNN with skips",
+    "simple_cnn_norm": "Simple-CNN with batch norm",
 }  # fmt: skip
 # A family of colours for each learning rate, a shade for each weight decay, as in Figure 4.
 FAMILIES = ("autumn", "winter", "summer", "cool")

@@ -88,9 +88,11 @@ class Config:
         0.0, "data: resample videos to so many frames a second; 0: take all frames", low=0.0)
 
     model: str = option(
-        "simple_cnn", "model: the network; _skip: with connections that skip modules, so that it "
-        "sees motion; autoencoder: another task, to give back each frame of a stream",
-        choices=("simple_cnn", "vgg8", "simple_cnn_skip", "vgg8_skip", "autoencoder"))
+        "simple_cnn", "model: the network; _norm: with batch norm, which vgg8 has anyway; _skip: "
+        "with that and connections that skip modules, so that it sees motion; autoencoder: "
+        "another task, to give back each frame of a stream",
+        choices=(
+            "simple_cnn", "vgg8", "simple_cnn_norm", "simple_cnn_skip", "vgg8_skip", "autoencoder"))
     target: str = option(
         "paper", "model: of autoencoder: the frame at hand when the output appears (current), or "
         "the one it stems from (source); paper: current for sideways (section 3.4), source for bp "

@@ -55,7 +55,7 @@ def _layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
         return vgg8(num_classes, config.dropout)
     if config.autoencodes:
         return autoencoder()
-    return simple_cnn(num_classes)
+    return simple_cnn(num_classes, batch_norm=config.model != "simple_cnn")
 
 
 def clip_of(config: Config) -> Clip:

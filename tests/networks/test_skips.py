@@ -14,7 +14,7 @@ def read(model, layers, size):
 
 
 def test_simple_cnn_reads_three_frames():
-    wiring, inputs = read("simple_cnn_skip", simple_cnn(8), 48)
+    wiring, inputs = read("simple_cnn_skip", simple_cnn(8, batch_norm=True), 48)
     assert inputs[2] == [24, 24, 64 + 32]
     assert inputs[4] == [12, 12, 128 + 64]
     assert (wiring.history, wiring.cycle) == (2, 11)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from sideways_tf.data.listing import Listing, Video
 from sideways_tf.data.synthetic.moving_shapes import OUTLINES, bright, fill, soft_background
@@ -15,7 +16,7 @@ NUM_TRAIN = 640
 NUM_TEST = 160
 NUM_FRAMES = 48
 # Of the height, in a frame.
-SPEEDS = (0.05, 0.09)
+SPEEDS = (0.01, 0.03)
 RADII = (0.2, 0.3)
 _SEED = 20200103
 # Name -> right and down, in eighths of a turn from east, clockwise as a picture shows it.
@@ -32,6 +33,7 @@ class MovingDirections(VideoBuilder):
     of them, too. The drawing is a function of the video's number, the frame's and the resolution.
     """
 
+    VERSION: ClassVar = tfds.core.Version("2.0.0")  # 1.0.0 had speeds of 0.05 to 0.09.
     CLASS_NAMES: ClassVar = DIRECTIONS
     BUILDER_CONFIGS: ClassVar = [VideoConfig(split=1)]
     FLIPS: ClassVar = False
