@@ -50,8 +50,10 @@ define("frames", 64, "clips: K", low=1)
 define("size", 112, "clips: height and width in pixels", low=32)
 define("classes", 101, "clips: classes", low=2)
 define("dropout", 0.0, "clips: rate in VGG-8's hidden linear modules", low=0, high=0.99)
-define("steps", 100, "measuring: training steps in an average", low=1)
-define("repeats", 3, "measuring: averages, the best counts", low=1)
+define("steps", 0, "measuring: training steps in an average; 0: 100, and 1 on simulated "
+       "accelerators, whose times are given", low=0)
+define("repeats", 0, "measuring: averages, the best counts; 0: 3, and 1 on simulated accelerators",
+       low=0)
 define("threads", 1,
        "measuring: threads of one kernel on cpu devices; 0 is as TensorFlow likes", low=0)
 define("memory_frames", ["64", "256"], "measuring: clip lengths to compare memory; empty is none")
@@ -91,7 +93,7 @@ def measure_model(model: str, results: Results) -> list[Row]:
         raise UserError("--devices=simulated: say how many accelerators, --devices=simulated:8")
     job = Job(
         model, "profile", "pipelined", kind, count, (), FLAGS.batch_size, FLAGS.frames, FLAGS.size,
-        FLAGS.classes, FLAGS.dropout, FLAGS.steps, FLAGS.repeats, FLAGS.threads,
+        FLAGS.classes, FLAGS.dropout, *measured_steps(kind), FLAGS.threads,
         trace=FLAGS.trace, link_gbps=FLAGS.link_gbps,
     )  # fmt: skip
     if FLAGS.link_gbps and kind != "simulated":
@@ -118,6 +120,12 @@ def measure_model(model: str, results: Results) -> list[Row]:
         print(f"{model}: row {number} of {len(jobs)}, {each.name}", file=sys.stderr, flush=True)
         rows.append(make_row(each, results.of(each), modules))
     return rows
+
+
+def measured_steps(kind: str) -> tuple[int, int]:
+    """Steps of an average, and averages: one of simulated accelerators, whose times are given."""
+    steps, repeats = (1, 1) if kind == "simulated" else (100, 3)
+    return FLAGS.steps or steps, FLAGS.repeats or repeats
 
 
 def timed(job: Job, modules: list[dict[str, Any]], results: Results) -> list[dict[str, Any]]:

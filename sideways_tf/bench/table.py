@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from sideways_tf.bench.job import ENGINE_WORDS, KIND_WORDS
@@ -44,7 +45,7 @@ MODULE_COLUMNS = {
 
 
 def markdown(rows: Sequence[Row], times: str, command: str, machine: str) -> str:
-    """The whole page.
+    """The whole page: tables, each with at most one sentence under it.
 
     Args:
       rows: of table2.json.
@@ -54,21 +55,18 @@ def markdown(rows: Sequence[Row], times: str, command: str, machine: str) -> str
     """
     first = rows[0]
     models = list(dict.fromkeys(row["model"] for row in rows))
-    cells = [[column(row) for column in COLUMNS.values()] for row in rows]
+    tables = [
+        beside_paper(rows, models), comparisons(rows, models), cuts(rows, models),
+        shared_out(rows, models), memories(rows, models), all_rows(rows),
+        *[module_table(rows, model) for model in models],
+    ]  # fmt: skip
     parts = [
         "# Table 2",
         f"Measured on {KIND_WORDS[first['device_kind']]}.\n\n    {command}\n\n{machine}. Batch "
         f"{first['batch']}, {first['frames']} frames, {first['size']}x{first['size']} pixels, "
         f"random numbers; {first['steps']} training steps, best average of {first['repeats']}. "
         f"{times}",
-        beside_paper(rows, models),
-        "## All rows\n\nSpeed-up: over frame-by-frame BP on as many devices. Predicted: from "
-        "module times alone. Of bound: the time that the schedule needs by module times, over the "
-        "measured time.",
-        Table("", list(COLUMNS), cells).markdown(),
-        *[module_table(rows, model) for model in models],
-        "## What it says",
-        "\n".join(f"- {line}" for model in models for line in figures(rows, model)),
+        *[each.markdown() for each in tables if each.rows],
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -96,7 +94,7 @@ def speed_row(
     return find(rows, algorithm=engine[0], engine=engine[1], wide=wide, jit=False, **wanted)
 
 
-def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> str:
+def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> Table:
     """BP and Sideways on the most devices, in the form of the paper's Table 2."""
     lines = []
     for model in models:
@@ -108,10 +106,142 @@ def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> str:
         lines.append([*(COLUMNS[name](bp) for name in names), *predicted])
         lines.append(["", f"{PAPER[model][0]} V100 (paper)", *PAPER[model][1:], ""])
     head = ["", "devices", "BP steps/s", "Sideways steps/s", "speed-up", "predicted"]
-    return Table("", head, lines).markdown()
+    below = (
+        "`predicted`: what the module times allow; a little more can come out, since no module "
+        "goes backward while the pipe of Sideways fills."
+    )
+    return Table("", head, lines, below=[below])
 
 
-def module_table(rows: Sequence[Row], model: str) -> str:
+def comparisons(rows: Sequence[Row], models: Sequence[str]) -> Table:
+    """What is the fastest, and what each row is over those that one would use instead."""
+    lines = [[MODEL_WORDS[model], *line] for model in models for line in compared(rows, model)]
+    head = ["model", "what", "over", "ratio", "by processor time"]
+    below = (
+        "By the clock; and, on one device of this machine, by the processor time of the process, "
+        "which other work disturbs less."
+    )
+    return Table("## Compared", head, lines, below=[below])
+
+
+def compared(rows: Sequence[Row], model: str) -> Iterator[list[str]]:
+    """The lines of one model: what, over what, ratio, ratio by processor time."""
+    yield from fastest(rows, model)
+    sideways, bp = (speed_row(rows, model, engine, one=False) for engine in (SIDEWAYS, BP))
+    if sideways and bp:
+        ideal = f"{sideways['speedup_over_ideal_bp']:.2f}x"
+        yield [placed_words(sideways), "a BP that wastes none of its modules' time", ideal, ""]
+    for engine, one, other, other_one in RATIOS:
+        row, base = speed_row(rows, model, engine, one), speed_row(rows, model, other, other_one)
+        if row and base and row is not base:
+            yield [placed_words(row), placed_words(base), ratio(row, base), by_cores(row, base)]
+
+
+def fastest(rows: Sequence[Row], model: str) -> Iterator[list[str]]:
+    """Which row is the fastest, and the best of the other algorithm; why none splits the batch."""
+    speed = [row for row in rows if row["model"] == model and row["purpose"] == "speed"]
+    best = max(speed, key=lambda row: row["steps_per_second"])
+    others = [row for row in speed if row["algorithm"] != best["algorithm"]]
+    words = f"fastest at B = {best['batch']}: {placed_words(best)}"
+    if others:
+        other = max(others, key=lambda row: row["steps_per_second"])
+        yield [words, placed_words(other), ratio(best, other), ""]
+    parallel = any(row["engine"].startswith("mirrored") for row in speed)
+    most = max(row["devices"] for row in speed)
+    if most > 1 and not parallel and best["device_kind"] != "simulated":
+        why = f"none: a batch of {best['batch']} cannot be shared out evenly over {most} devices"
+        yield ["data-parallel BP", why, "", ""]
+
+
+def cuts(rows: Sequence[Row], models: Sequence[str]) -> Table:
+    """How far any placement of whole modules can get, for each number of devices."""
+    lines = []
+    for model in models:
+        row = speed_row(rows, model, SIDEWAYS, one=False)
+        if row is None:
+            continue
+        costs = [m["forward_seconds"] + m["backward_seconds"] for m in row["modules"]]
+        bounds = [
+            f"{n}: {balance.bound(costs, balance.numbered(balance.cut(costs, n))):.2f}x"
+            for n in range(1, len(costs) + 1)
+        ]
+        largest = row["modules"][costs.index(max(costs))]["name"]
+        share, most = percent(max(costs) / sum(costs)), f"{sum(costs) / max(costs):.2f}x"
+        lines.append([MODEL_WORDS[model], f"{largest}: {share}", most, ", ".join(bounds)])
+    below = (
+        "No cut between layers passes all modules' time over that of the largest, while that one "
+        "stays whole."
+    )
+    head = ["model", "largest module", "no cut passes", "`balanced` allows, by devices"]
+    return Table("## What module times allow", head, lines, below=[below])
+
+
+def shared_out(rows: Sequence[Row], models: Sequence[str]) -> Table:
+    """What sharing modules out gains, and at which link speed it no longer does."""
+    lines = []
+    for model in models:
+        row = speed_row(rows, model, SIDEWAYS, one=False, wide=True)
+        if row is None:
+            continue
+        whole, bp, wide_bp = (
+            speed_row(rows, model, engine, one=False, wide=wide)
+            for engine, wide in ((SIDEWAYS, False), (BP, False), (BP, True))
+        )
+        modules, placed = row["modules"], [module["slices"] for module in row["modules"]]
+        least = shares.break_even(loads_of(modules), placed, row["devices"]) * 8 / 1e9
+        stay = [f"{each['name']} ({each['whole']})" for each in modules if each.get("whole")]
+        lines.append([
+            MODEL_WORDS[model], f"{row['devices']} {row['device_kind']}",
+            f"{row['link_gbps']:g} Gbit/s" if row["link_gbps"] else "free",
+            times(row, "predicted_speedup"), times(row, "speedup"), percent(row["share_of_bound"]),
+            ratio(row, whole) if whole else "", ratio(wide_bp, bp) if wide_bp and bp else "",
+            f"{least:.3g} Gbit/s", ", ".join(stay) or "none",
+        ])  # fmt: skip
+    head = [
+        "model", "devices", "links", "plan allows", "Sideways over BP", "of the plan's time",
+        "over whole modules", "BP so over BP", "gain gone below", "whole by necessity",
+    ]  # fmt: skip
+    below = (
+        "Several devices compute the output channels of one module; BP over which the speed-up is "
+        "counted has whole modules, on as many devices."
+    )
+    return Table("## Modules shared out (`--widen`)", head, lines, below=[below])
+
+
+def memories(rows: Sequence[Row], models: Sequence[str]) -> Table:
+    """Peak memory of the longest clip over that of the shortest, the clip itself left out."""
+    memory = [row for row in rows if row["purpose"] == "memory"]
+    lines = []
+    for model, engine in itertools.product(models, (SIDEWAYS, GPIPE, BATCHED)):
+        wanted = (model, *engine)
+        found = [r for r in memory if (r["model"], r["algorithm"], r["engine"]) == wanted]
+        if len(found) < 2:
+            continue
+        short, long = (pick(found, key=lambda row: row["frames"]) for pick in (min, max))
+        small, large = (row["peak_memory_bytes"] - row["clip_bytes"] for row in (short, long))
+        lines.append([
+            MODEL_WORDS[model], placed_words(short),
+            *(f"{megabytes(size)} ({row['frames']} frames)"
+              for size, row in ((small, short), (large, long))),
+            f"{large / small:.2f}x",
+        ])  # fmt: skip
+    head = ["model", "engine", "shortest clip", "longest clip", "ratio"]
+    return Table(
+        "## Peak memory", head, lines, below=["Of a fresh process, the clip itself left out."]
+    )
+
+
+def all_rows(rows: Sequence[Row]) -> Table:
+    """Every row as it was measured."""
+    cells = [[column(row) for column in COLUMNS.values()] for row in rows]
+    below = (
+        "`speed-up` is over BP frame by frame on as many devices, `predicted` what module times "
+        "alone give, `of bound` the time that the schedule needs by them over the measured one."
+    )
+    return Table("## All rows", list(COLUMNS), cells, below=[below])
+
+
+def module_table(rows: Sequence[Row], model: str) -> Table:
     """Times, operations and bytes of each module, and where it sits with the most devices."""
     # With the most devices; shared out, where it is.
     mine = [row for row in rows if row["model"] == model]
@@ -120,128 +250,25 @@ def module_table(rows: Sequence[Row], model: str) -> str:
         [f"{i} {module['name']}", *(column(module) for column in MODULE_COLUMNS.values())]
         for i, module in enumerate(row["modules"], 1)
     ]
-    title = f"{MODEL_WORDS[model]}, one batch of {row['batch']} frames:"
-    return Table(title, ["module", *MODULE_COLUMNS], lines).markdown()
+    title = f"## {MODEL_WORDS[model]}, one batch of {row['batch']} frames"
+    return Table(title, ["module", *MODULE_COLUMNS], lines)
 
 
-def figures(rows: Sequence[Row], model: str) -> Iterator[str]:
-    """What the rows of one model say together, one line each."""
-    name = MODEL_WORDS[model]
-    yield from fastest_words(rows, model)
-    sideways, bp = (speed_row(rows, model, engine, one=False) for engine in (SIDEWAYS, BP))
-    if sideways and bp:
-        yield (
-            f"{name}: Sideways over BP on {bp['devices']} devices {times(sideways, 'speedup')}; "
-            f"module times allow {times(sideways, 'predicted_speedup')}, and a little more: while "
-            "the pipe fills, no module goes backward. By module times alone Sideways takes "
-            f"{percent(sideways['share_of_bound'])} of its measured time, BP "
-            f"{percent(bp['share_of_bound'])} of its; over a BP that wastes nothing Sideways has "
-            f"{sideways['speedup_over_ideal_bp']:.2f}x."
-        )
-        yield cut_words(sideways, name)
-    yield from wide_words(rows, model)
-    for engine, one, other, other_one in RATIOS:
-        row, base = speed_row(rows, model, engine, one), speed_row(rows, model, other, other_one)
-        if row and base and row is not base:
-            yield ratio_words(row, base, name)
-    for engine in (SIDEWAYS, GPIPE, BATCHED):
-        yield from memory_words(rows, model, engine)
-    if rows[0]["device_kind"] != "simulated":
-        first = max(row["first_step_seconds"] for row in rows if row["model"] == model)
-        yield f"{name}: from import to the first loss at most {first:.1f} s."
+def placed_words(row: Row) -> str:
+    """The engine and its devices."""
+    return f"{engine_words(row)} on {row['devices']}"
 
 
-def cut_words(row: Row, name: str) -> str:
-    """How far any placement can get: the bound for each number of devices."""
-    costs = [m["forward_seconds"] + m["backward_seconds"] for m in row["modules"]]
-    bounds = [
-        f"{n}: {balance.bound(costs, balance.numbered(balance.cut(costs, n))):.2f}x"
-        for n in range(1, len(costs) + 1)
-    ]
-    largest = row["modules"][costs.index(max(costs))]["name"]
-    return (
-        f"{name}: `balanced` allows, by number of devices, {', '.join(bounds)}. No cut between "
-        f"layers passes {sum(costs) / max(costs):.2f}x while {largest} stays whole: it has "
-        f"{percent(max(costs) / sum(costs))} of the work."
-    )
+def ratio(row: Row, base: Row) -> str:
+    """How many times faster `row` is."""
+    return f"{row['steps_per_second'] / base['steps_per_second']:.2f}x"
 
 
-def fastest_words(rows: Sequence[Row], model: str) -> Iterator[str]:
-    """Which row is the fastest, and the best of the other kind; why no row splits the batch."""
-    speed = [row for row in rows if row["model"] == model and row["purpose"] == "speed"]
-    best = max(speed, key=lambda row: row["steps_per_second"])
-    others = [row for row in speed if row["algorithm"] != best["algorithm"]]
-    words = f"{engine_words(best)} on {best['devices']} {best['device_kind']}"
-    if others:
-        other = max(others, key=lambda row: row["steps_per_second"])
-        ratio = best["steps_per_second"] / other["steps_per_second"]
-        words += f", {ratio:.2f}x {engine_words(other)} on {other['devices']}"
-    yield f"{MODEL_WORDS[model]}, fastest here at B = {best['batch']}: {words}."
-    parallel = any(row["engine"].startswith("mirrored") for row in speed)
-    most = max(row["devices"] for row in speed)
-    if most > 1 and not parallel and best["device_kind"] != "simulated":
-        yield (
-            f"{MODEL_WORDS[model]}: no data-parallel BP: a batch of {best['batch']} cannot be "
-            f"shared out evenly over {most} devices."
-        )
-
-
-def wide_words(rows: Sequence[Row], model: str) -> Iterator[str]:
-    """What sharing modules out gains, and at which link speed it no longer does."""
-    row = speed_row(rows, model, SIDEWAYS, one=False, wide=True)
-    if row is None:
-        return
-    name, modules, devices = MODEL_WORDS[model], row["modules"], row["devices"]
-    whole, bp = (speed_row(rows, model, each, one=False) for each in (SIDEWAYS, BP))
-    assert whole is not None
-    ratio = row["steps_per_second"] / whole["steps_per_second"]
-    loads, placed = loads_of(modules), [module["slices"] for module in modules]
-    least = shares.break_even(loads, placed, devices) * 8 / 1e9
-    links = f" over links of {row['link_gbps']:g} Gbit/s" if row["link_gbps"] else ""
-    stay = [f"{each['name']} ({each['whole']})" for each in modules if each.get("whole")]
-    yield (
-        f"{name}, modules shared out over {devices} devices{links}: Sideways over BP "
-        f"{times(row, 'speedup')}, over Sideways with whole modules {ratio:.2f}x; its plan allows "
-        f"{times(row, 'predicted_speedup')}, and it reaches {percent(row['share_of_bound'])} of "
-        f"what the plan needs. By shapes and module times the gain is gone below {least:.3g} "
-        f"Gbit/s a device. Whole by necessity: {', '.join(stay) or 'none'}."
-    )
-    wide_bp = speed_row(rows, model, BP, one=False, wide=True)
-    if wide_bp and bp:
-        faster = wide_bp["steps_per_second"] / bp["steps_per_second"]
-        yield f"{name}: BP with the same shared modules is {faster:.2f}x BP with whole ones."
-
-
-def ratio_words(row: Row, base: Row, name: str) -> str:
-    """How many times faster, by the clock and by processor time, which other work disturbs less."""
-    words = [
-        f"{ENGINE_WORDS[each['algorithm'], each['engine']]} on {each['devices']}"
-        for each in (row, base)
-    ]
-    ratio = f"{row['steps_per_second'] / base['steps_per_second']:.3f}x"
-    if row["device_kind"] != "simulated" and row["devices"] == base["devices"] == 1:
-        cores = base["core_seconds_per_step"] / row["core_seconds_per_step"]
-        ratio += f" (by processor time {cores:.3f}x)"
-    return f"{name}: {words[0]} over {words[1]} {ratio}."
-
-
-def memory_words(rows: Sequence[Row], model: str, engine: tuple[str, str]) -> Iterator[str]:
-    """Peak memory of the longest clip over that of the shortest, the clip itself left out."""
-    found = [
-        row
-        for row in rows
-        if (row["purpose"], row["model"], row["algorithm"], row["engine"])
-        == ("memory", model, *engine)
-    ]
-    if len(found) < 2:
-        return
-    short, long = (pick(found, key=lambda row: row["frames"]) for pick in (min, max))
-    small, large = (row["peak_memory_bytes"] - row["clip_bytes"] for row in (short, long))
-    yield (
-        f"{MODEL_WORDS[model]}, {ENGINE_WORDS[engine]}, {short['devices']} "
-        f"{short['device_kind']}: peak memory without the clip {megabytes(small)} at "
-        f"{short['frames']} frames, {megabytes(large)} at {long['frames']}: {large / small:.2f}x."
-    )
+def by_cores(row: Row, base: Row) -> str:
+    """The same by processor time, where it says something."""
+    if row["device_kind"] == "simulated" or not row["devices"] == base["devices"] == 1:
+        return ""
+    return f"{base['core_seconds_per_step'] / row['core_seconds_per_step']:.2f}x"
 
 
 def times(row: Row, key: str) -> str:
