@@ -115,3 +115,16 @@ def test_a_run_updates_by_the_formula_of_decoupled_decay():
         weights = [layer.get_weights()[0].item() for layer in layers]
         np.testing.assert_allclose(weights, theta, rtol=0, atol=1e-7, err_msg=f"iteration {n}")
     assert clipped, "clipping was never put to the test"
+
+
+@pytest.mark.parametrize(("count", "rate"), [(0, 0.0), (10, 0.5), (20, 1.0), (39, 1.0), (40, 0.1)])
+def test_an_epoch_of_streams_is_as_many_updates_as_their_episodes(count, rate):
+    """5 clips of 13 frames, an update after every 4 and after the last: 20 updates."""
+    config = Config(
+        model="autoencoder", frames=13, update_every=4, learning_rate=1.0, warmup_epochs=1.0,
+        drop_epochs=(2,),
+    )  # fmt: skip
+    model = SidewaysModel([tf.keras.layers.Dense(1)])
+    model.update_count = lambda: tf.constant(count)
+    schedule = make.optimizer_maker(config, 5, model)().learning_rate
+    np.testing.assert_allclose(schedule(0), rate, rtol=1e-6)
