@@ -12,7 +12,8 @@ across, a ReLU's mask turns over, and a whole number comes or goes: of normal ac
 
     bound_i = R_i u + sqrt(0.8 u sum over the ReLUs of modules j >= i of r_j)
 
-Kernels that sum in the format itself round more often than that: it is left out.
+Kernels that sum in the format itself round more often than that: it is left out. (Gradients of
+biases in bfloat16 do not: see modules/biases.py.)
 
 Small frames, B = 2, K = 2D - 1.
 """

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from sideways_tf.errors import UserError
+from sideways_tf.modules.biases import exact_biases
 from sideways_tf.modules.draws import stateless_draws
 from sideways_tf.modules.folded_norm import folded_norms
 from sideways_tf.modules.join import joined_spec
@@ -64,7 +65,7 @@ class SidewaysBlock(tf.keras.layers.Layer):
         """The training forward pass at a computation step that an engine has set up."""
         step.rows = tf.shape(h)[0]
         kept_apart = folded_norms(self.layer) if step.folded else contextlib.nullcontext()
-        with step.active(self.state), stateless_draws(), kept_apart:
+        with step.active(self.state), stateless_draws(), exact_biases(), kept_apart:
             out = self.wide.forward(h, step) if self.wide else self(h, training=True)
         # Keras loses the batch's size in some layers; a loop has to know it.
         known = self.facts.h_out.shape if self.facts else tf.TensorShape(None)

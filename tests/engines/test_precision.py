@@ -8,6 +8,7 @@ from sideways_tf.engines import ENGINES, make_engine, per_frame
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.networks import simple_cnn
 from sideways_tf.networks.vgg8 import hidden_linear, vgg_block
+from tests import precision
 from tests.precision import UNIT, bounds
 
 KINDS = [(algorithm, engine) for algorithm, there in ENGINES.items() for engine in there]
@@ -67,3 +68,13 @@ def test_half_precision_is_float32_up_to_its_rounding(algorithm, engine, make, p
         for left, wanted in zip(found.pseudo_gradients[i], right.pseudo_gradients[i], strict=True):
             assert left.dtype == tf.float32
             assert tf.norm(left - wanted) <= limits[i] * tf.norm(wanted), f"module {i + 1}"
+
+
+def test_the_auto_encoder_in_full_width_too():
+    """With 2816 numbers for each bias of the decoder, which bfloat16 itself cannot add up."""
+    network = precision.NETWORKS["auto-encoder"]
+    right, modules = precision.episode(*network, "float32")
+    found, _ = precision.episode(*network, "mixed_bfloat16")
+    for i, limit in enumerate(bounds(modules, UNIT["mixed_bfloat16"])):
+        error = np.linalg.norm(found[i] - right[i])
+        assert error <= limit * np.linalg.norm(right[i]), f"module {i + 1}"
