@@ -2,8 +2,9 @@
 
 A module is tried on two frames of which one is exchanged for another: nothing of the frame that
 stays may change with it, neither its output nor what goes back to its input and weights; nor with
-what goes back through the other. All runs have the same shapes, so that they round alike: what
-differs is no rounding.
+what goes back through the other. All these runs have the same shapes, so that they round alike:
+what differs is no rounding. At last each frame is tried by itself, which shows what depends on the
+size of the batch, or on the place in it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SUM_TOLERANCE = 1e-4
 # Against one frame by itself, in kernels of another batch size. What only depends on the batch
 # size differs by far more.
 LOOSE_TOLERANCE = 1e-3
+# Of gradients, as a whole: rounding may turn over a ReLU that is near zero.
+WHOLE_TOLERANCE = 0.05
 ROUNDS_BY = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 
 
@@ -41,8 +44,10 @@ class Tried(NamedTuple):
     weights: list[tf.Tensor]
 
 
-# (input [T * B, ...], float32 [T * B]: how loud the gradient from above is at each row) -> Tried.
-Trial = Callable[[tf.Tensor, tf.Tensor], Tried]
+# (input [T * B, ...], float32 [2 * B]: how loud the gradient from above is at each row of two
+# frames, int32 [T * B]: which of these rows the input's are) -> Tried.
+Trial = Callable[..., Tried]
+BOTH = np.arange(2 * EXAMPLES)
 
 
 def check_apart_in_time(modules: Sequence[SidewaysBlock], wiring: Wiring | None = None) -> None:
@@ -64,7 +69,7 @@ def check_apart_in_time(modules: Sequence[SidewaysBlock], wiring: Wiring | None 
             try:
                 if not _keeps_apart(run, frames[0], frames[1], _unit(module)):
                     reason = "mixes the examples of a batch"
-                given.append([run(h, tf.ones([2 * EXAMPLES])).out for h in frames])
+                given.append([run(h, tf.ones([2 * EXAMPLES]), BOTH).out for h in frames])
             except (ValueError, tf.errors.InvalidArgumentError):
                 reason = "does not take batches of another size"
         if reason:
@@ -122,8 +127,8 @@ def _keeps_apart(run: Trial, left: tf.Tensor, right: tf.Tensor, unit: float) -> 
         stays = tf.constant([first] * EXAMPLES + [not first] * EXAMPLES)
         share = tf.cast(stays, tf.float32)
         mixed = tf.where(_rows(stays, left), left, right)
-        before, exchanged = run(left, share), run(mixed, share)
-        louder, others = run(mixed, tf.ones_like(share)), run(mixed, 1 - share)
+        before, exchanged = run(left, share, BOTH), run(mixed, share, BOTH)
+        louder, others = run(mixed, tf.ones_like(share), BOTH), run(mixed, 1 - share, BOTH)
         if not _close(before.out[stays], exchanged.out[stays], TOLERANCE):
             return False
         pairs = list(zip(before.weights, exchanged.weights, strict=True))
@@ -136,8 +141,14 @@ def _keeps_apart(run: Trial, left: tf.Tensor, right: tf.Tensor, unit: float) -> 
             return False
         if not all(_close(*pair, max(SUM_TOLERANCE, 16 * unit), noise) for pair in summed):
             return False
-    alone = run(left[:EXAMPLES], tf.ones([EXAMPLES]))
-    return _close(before.out[:EXAMPLES], alone.out, max(LOOSE_TOLERANCE, 16 * unit))
+        alone = run(left[stays], share, BOTH[stays])
+        if not _close(before.out[stays], alone.out, max(LOOSE_TOLERANCE, 16 * unit)):
+            return False
+        pairs = [(a[stays], b) for a, b in zip(before.below, alone.below, strict=True)]
+        pairs += zip(before.weights, alone.weights, strict=True)
+        if not all(_alike(*pair, max(WHOLE_TOLERANCE, 2 * unit**0.5), noise) for pair in pairs):
+            return False
+    return True
 
 
 def _noise(gradients: Sequence[tf.Tensor], unit: float) -> float:
@@ -158,6 +169,14 @@ def _close(left: tf.Tensor, right: tf.Tensor, tolerance: float, noise: float = 0
     return np.allclose(left, right, rtol=0.0, atol=tolerance * largest + noise, equal_nan=True)
 
 
+def _alike(left: tf.Tensor, right: tf.Tensor, tolerance: float, noise: float) -> bool:
+    """Whether they agree to `tolerance` as a whole (L2), where both are finite."""
+    left, right = np.float64(tf.cast(left, tf.float64)), np.float64(tf.cast(right, tf.float64))
+    finite = np.isfinite(left) & np.isfinite(right)
+    apart, size = np.linalg.norm((left - right)[finite]), np.linalg.norm(right[finite])
+    return bool(apart <= tolerance * size + noise * finite.sum() ** 0.5)
+
+
 def _trial(module: SidewaysBlock) -> Trial:
     """Forward and backward on folded frames of EXAMPLES rows each, in a graph of its own.
 
@@ -165,7 +184,7 @@ def _trial(module: SidewaysBlock) -> Trial:
     """
     variables = [plain(v) for v in module.trainable_variables]
 
-    def run(h: tf.Tensor, share: tf.Tensor) -> Tried:
+    def run(h: tf.Tensor, share: tf.Tensor, rows: tf.Tensor) -> Tried:
         count = h.shape[0] // EXAMPLES
         memory = dict(zip([v.ref() for v in module.state], module.memory(), strict=True))
         step = Step(count, tf.range(1, count + 1), tf.constant([3, 4]), memory, folded=True)
@@ -173,7 +192,8 @@ def _trial(module: SidewaysBlock) -> Trial:
             out = module.forward(h, step)
             if not out.dtype.is_floating:
                 return Tried(out, [], [])
-            above = tf.random.stateless_normal(out.shape, [5, 1]) * _rows(share, out)
+            drawn = tf.random.stateless_normal([len(BOTH), *out.shape[1:]], [5, 1])
+            above = tf.gather(drawn * _rows(share, out), rows)
             floats = [h] if h.dtype.is_floating else []
             found = tf.gradients(
                 [out], floats + variables, [tf.cast(above, out.dtype)],
@@ -182,4 +202,5 @@ def _trial(module: SidewaysBlock) -> Trial:
         found = [tf.convert_to_tensor(g) for g in found]
         return Tried(out, found[: len(floats)], found[len(floats) :])
 
-    return tf.function(run, autograph=False)
+    graph = tf.function(run, autograph=False)
+    return lambda h, share, rows: graph(h, share, tf.constant(rows))

@@ -286,6 +286,13 @@ class Previous(L.Layer):
         return x + tf.concat([tf.zeros_like(x[:1]), x[:-1]], 0)
 
 
+class Next(L.Layer):
+    """Nothing of it goes back, and nothing goes from a frame to a later one."""
+
+    def call(self, x):
+        return x + tf.stop_gradient(tf.concat([x[1:], tf.zeros_like(x[:1])], 0))
+
+
 class Cumulative(L.Layer):
     def call(self, x):
         return tf.cumsum(x, 0)
@@ -329,10 +336,44 @@ class SquashedWeightGradient(L.Layer):
         return scaled(x, tf.convert_to_tensor(self.w))
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [Previous, Cumulative, Weak, NormalizedGradient, WeakBackward, SquashedWeightGradient],
-)
+class SharedOutGradient(L.Layer):
+    """Linear, and blind to the others: it only divides by how many they are."""
+
+    def call(self, x):
+        @tf.custom_gradient
+        def shared(x):
+            return tf.identity(x), lambda d: d / tf.cast(tf.shape(d)[0], d.dtype)
+
+        return shared(x)
+
+
+class ByPlace(L.Layer):
+    def call(self, x):
+        return x * tf.cast(tf.range(1, tf.shape(x)[0] + 1), x.dtype)[:, tf.newaxis]
+
+
+class WeightGradientByPlace(L.Layer):
+    """Later examples count more in the gradient of its weight."""
+
+    def build(self, _):
+        self.w = self.add_weight("w", [4])
+
+    def call(self, x):
+        @tf.custom_gradient
+        def placed(x, w):
+            place = tf.cast(tf.range(tf.shape(x)[0]), x.dtype)[:, tf.newaxis]
+            return x * w, lambda d: (d * w, tf.reduce_sum(place * d * x, 0))
+
+        return placed(x, tf.convert_to_tensor(self.w))
+
+
+MIXING = [
+    Previous, Next, Cumulative, Weak, NormalizedGradient, WeakBackward, SquashedWeightGradient,
+    SharedOutGradient, ByPlace, WeightGradientByPlace,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", MIXING)
 def test_modules_that_mix_examples_anyhow_are_refused_where_frames_are_folded(layer):
     for algorithm, engine in (("sideways", "time_shifted"), ("bp", "batched")):
         layers = lambda: [dense(activation="tanh"), layer(**F), dense()]  # noqa: E731
