@@ -128,3 +128,27 @@ def test_an_epoch_of_streams_is_as_many_updates_as_their_episodes(count, rate):
     model.update_count = lambda: tf.constant(count)
     schedule = make.optimizer_maker(config, 5, model)().learning_rate
     np.testing.assert_allclose(schedule(0), rate, rtol=1e-6)
+
+
+class FiveFrames:
+    """A data set of one clip, whose pixels are the numbers of its frames, from 1."""
+
+    def train_batches(self, clip, **_):
+        return tf.data.Dataset.from_tensors((tf.range(1.0, 6.0)[tf.newaxis, :, tf.newaxis], [0]))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "target", "wanted"),
+    [
+        ("sideways", "paper", [1, 2, 3, 4, 5]),
+        ("sideways", "source", [0, 0, 1, 2, 3]),
+        ("bp", "paper", [0, 0, 1, 2, 3]),
+        ("bp", "current", [1, 2, 3, 4, 5]),
+    ],
+)
+def test_the_target_is_the_frame_at_hand_or_that_of_the_output(algorithm, target, wanted):
+    """At each step of three modules, whose output is two steps late."""
+    config = Config(model="autoencoder", algorithm=algorithm, target=target, frames=5)
+    ((clips, targets),) = make.train_batches(config, FiveFrames(), 1, depth=3)
+    np.testing.assert_array_equal(clips[0, :, 0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(targets[0, :, 0], wanted)
