@@ -252,7 +252,7 @@ MUTATIONS = [
         "model.py",
         "last = targets[targets.shape[0] - outputs.shape[0] :]",
         "last = targets[: outputs.shape[0]]",
-        f"{UPDATES} tests/test_model.py",
+        UPDATES,
     ),
 ]
 

@@ -91,6 +91,13 @@ def test_accuracy_and_loss_of_the_frames_that_reach_the_last_module():
     assert shown["accuracy"] == 0.0  # of two equal logits the first
 
 
+def test_accuracy_judges_an_output_by_the_target_of_its_step():
+    """Two modules: the first step shows no output, its label counts for nothing."""
+    clip, labels = tf.ones([1, 5, 2]), tf.constant([[1, 0, 0, 0, 0]])
+    shown = linear_model(0.0).train_on_batch(clip, labels, return_dict=True)
+    assert shown["accuracy"] == 1.0
+
+
 @pytest.mark.parametrize("engine", ["pipelined", "time_shifted"])
 def test_masks_are_new_at_every_iteration(engine):
     """With weights that stand still, a clip's loss differs by its masks alone."""

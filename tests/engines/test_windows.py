@@ -110,9 +110,9 @@ def test_two_windows_worked_by_hand():
     assert model.monitor.gradient_norm.numpy().tolist() == norms
 
 
-@pytest.mark.parametrize(("algorithm", "engine"), [("sideways", "pipelined")])
+@pytest.mark.parametrize("algorithm", REFERENCES)
 @pytest.mark.parametrize("every", [0, 20, 25])
-def test_with_l_of_k_and_more_it_is_the_episode_engine_and_one_update(algorithm, engine, every):
+def test_with_l_of_k_and_more_it_is_the_episode_engine_and_one_update(algorithm, every):
     frames, targets = stream_of_frames(20)
     model = dense_model(algorithm, 3, every=every)
     found = model.pseudo_gradients(clips_of(frames), clips_of(targets)).pseudo_gradients
