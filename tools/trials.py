@@ -8,6 +8,8 @@ repeated: the same command goes on after a stop. Which of them were run, and whi
 in those documents. Estimates for two cores that do nothing else:
 
 moving_objects  auto-encoding, chosen on held-out training videos, five seeds; 2.5 hours
+chosen          the same with what was chosen, three seeds: BP, Sideways with --means and without;
+                half an hour
 delay           the same with 1, 2, 3, 6 and 10 modules, with --means and without; 1 hour
 real            CATER and UCF101, with --means and without; DIR holds cater/ and ucf101/; 1.2 hours
 dropout         VGG-8 with dropout 0.9, masks by episode and by step; DIR holds ucf101/; 2 hours
@@ -29,7 +31,7 @@ define("output_dir", "runs/trials", "folder of all trials")
 define(
     "means",
     ["learning_rate=5e-4", "beta_1=0.5", "delay_rates=inverse"],
-    "of delay and real: flags of Sideways, as moving_objects has chosen them",
+    "of chosen, delay and real: flags of Sideways, as moving_objects has chosen them",
 )
 
 STREAM = "--flagfile=configs/moving_shapes_autoencoder.cfg"
@@ -61,6 +63,11 @@ TRIALS: dict[str, dict[str, list[str]]] = {
             STREAM, "--grid=algorithm=sideways", *RATES, "--grid=delay_rates=root,inverse",
         ],
         "plain": [STREAM, "--seeds=5", *PLAIN],
+    },
+    "chosen": {
+        "bp": [STREAM, "--seeds=3", *BP],
+        "mended": [STREAM, "--seeds=3", *MENDED],
+        "plain": [STREAM, "--seeds=3", *PLAIN],
     },
     "delay": {
         "mended": [STREAM, "--seeds=3", *MENDED, *DEPTHS],
