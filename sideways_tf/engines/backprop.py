@@ -12,12 +12,13 @@ the next frame waits. On a stream that does not wait (L < K), the frames between
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from sideways_tf.engines import schedule
 from sideways_tf.engines.network import Carried, Network, State
-from sideways_tf.engines.passes import Pass, forward, memory_after, open_step, zero_gradients
+from sideways_tf.engines.passes import forward, memory_after, open_step, zero_gradients
 from sideways_tf.engines.scheme import Learnt, Scheme, learn
 from sideways_tf.modules.wiring import Edge, Wiring
 
@@ -45,26 +46,40 @@ class FrameByFrame(Scheme):
         t, depth = state.t + 1, network.depth
         # All meet the loss of this very frame: nothing is under way.
         state = state._replace(scales=[each.newest() for each in state.scales])
-        runs: list[Pass] = []
+        runs: list[Any] = []  # A `Pass` each; None of modules of other machines.
+        emitted: list[tf.Tensor] = []
         for i, (module, seed, old) in enumerate(
             zip(network.modules, seeds, state.carried, strict=True), 1
         ):
+            if not network.here(i):
+                runs.append(None)
+                emitted.append(network.arrived("emitted", i, old.emitted))
+                continue
             step = open_step(module, t, seed, old.memory, network.masks)
             with tf.device(module.device):
-                h = network.input_of(i, lambda e: runs[e.source - 1].h_out) if i > 1 else x
+                h = network.input_of(i, lambda e: emitted[e.source - 1]) if i > 1 else x
             runs.append(forward(module, h, step))
+            emitted.append(runs[-1].h_out)
+            network.send("emitted", i, emitted[-1])
         learnt: list[Learnt] = []
         after: list[Carried] = []
         sent: dict[Edge, tf.Tensor] = {}
         for i in range(depth, 0, -1):
-            above = network.summed(i, sent) if i < depth else y
-            found, below = learn(network, i, runs[i - 1], above, scale=state.scale_at(i))
-            learnt.insert(0, found)
+            run, old = runs[i - 1], state.carried[i - 1]
+            if run is None:
+                below = [network.arrived("below", i, value) for value in old.below]
+                learnt.insert(0, Learnt([], []))
+                after.insert(0, old)
+            else:
+                above = network.summed(i, sent) if i < depth else y
+                found, below = learn(network, i, run, above, scale=state.scale_at(i))
+                learnt.insert(0, found)
+                # Nothing waits in a pipe: what is not carried on is free as soon as it was used.
+                shown = run.h_out if i == depth else old.emitted
+                after.insert(0, Carried(shown, old.below, run.memory, old.older))
+                for value in below:
+                    network.send("below", i, value)
             sent.update(network.shares(i, below))
-            # Nothing waits in a pipe: what is not carried on is free as soon as it was used.
-            old = state.carried[i - 1]
-            emitted = runs[-1].h_out if i == depth else old.emitted
-            after.insert(0, Carried(emitted, old.below, runs[i - 1].memory, old.older))
         return State(t, state.frame, after, state.scales), learnt
 
 

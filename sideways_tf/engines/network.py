@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -48,12 +48,14 @@ class State(NamedTuple):
       frame: [B, ...], the newest frame that a blocked BP has taken in; zeros else.
       carried: of each module; `carried[-1].emitted` is the output shown.
       scales: [those of the losses], where there is a loss scale.
+      order: of what crosses between machines, see `Mail`.
     """
 
     t: tf.Tensor
     frame: tf.Tensor
     carried: list[Carried]
     scales: list[Scales]
+    order: Sequence[tf.Tensor] = ()
 
     def scale_at(self, module: int) -> tf.Tensor | None:
         """float32 [], of the loss from which stems what `module` meets; None: there is no scale."""
@@ -78,6 +80,8 @@ class Network:
       specs: of each module's input and output, once it is built.
       place: where the pipe rests beside the modules' buffers: `clock`, int32 [], `frame` and, with
         a loss scale, `under_way`, see `State`; `tf.Variable`s, made by `make_buffers`.
+      mail: what crosses to other machines, whose modules are `Elsewhere`; None where all modules
+        are in one loop. See `machines.py`.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Network:
         self.wiring = wiring or Wiring(len(self.modules))
         self.specs: list[tuple[tf.TensorSpec, tf.TensorSpec]] = []
         self.place = tf.train.Checkpoint()
+        self.mail: Any = None
 
     @property
     def depth(self) -> int:
@@ -111,7 +116,15 @@ class Network:
     @property
     def has_loss(self) -> list[bool]:
         """Of each module, whether it gives a loss: module D, and those that add one themselves."""
-        return [*(module.facts.adds_loss for module in self.modules[:-1]), True]
+        last = self.depth
+        return [
+            self.here(i) and (i == last or module.facts.adds_loss)
+            for i, module in enumerate(self.modules, 1)
+        ]
+
+    def here(self, i: int) -> bool:
+        """Whether module i is one of those that this network runs itself."""
+        return self.mail is None or isinstance(self.modules[i - 1], SidewaysBlock)
 
     def scale(self) -> tf.Tensor | None:
         """float32 [], of the coming loss; None: there is no loss scale."""
@@ -148,7 +161,9 @@ class Network:
                 older = [_zeros(batch, h_out) for _ in range(self.wiring.older(i + 1))]
                 carried.append(Carried(_zeros(batch, h_out), below, module.memory(), older))
         scales = [self.loss_scale.start(self.depth)] if self.loss_scale is not None else []
-        return State(tf.constant(0), _zeros(batch, self.specs[0][0]), carried, scales)
+        with tf.device(self.modules[0].device):
+            frame = _zeros(batch, self.specs[0][0])
+        return State(tf.constant(0), frame, carried, scales)
 
     def resting(self, batch: int) -> State:
         """The state in the variables, of `batch` examples."""
@@ -182,6 +197,17 @@ class Network:
             for buffer, value in zip(module.older, carried.older, strict=True):
                 buffer.assign(value)
             module.remember(carried.memory)
+
+    def send(self, kind: str, i: int, value: tf.Tensor) -> None:
+        """Give other machines, where any reads it, what module i "emitted", or sends "below"."""
+        if self.mail:
+            self.mail.send(kind, i, value)
+
+    def arrived(self, kind: str, i: int, otherwise: tf.Tensor) -> tf.Tensor:
+        """The next of what module i of another machine sends; `otherwise` where none comes here."""
+        if self.mail and self.mail.comes(kind, i):
+            return self.mail.read(kind, i)
+        return otherwise
 
     def input_of(self, i: int, read: Callable[[Edge], tf.Tensor]) -> tf.Tensor:
         """The input of module i > 1, on its device, if `read` gives what an edge brings."""

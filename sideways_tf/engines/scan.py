@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from sideways_tf.engines.loss_scale import all_finite
+from sideways_tf.engines.machines import Post, machines_of, seen_from
 from sideways_tf.engines.network import Network, State
 from sideways_tf.engines.passes import mean_with_penalty, zero_gradients
 from sideways_tf.engines.scheme import Learnt, Scheme
@@ -80,11 +81,14 @@ def scan(
       keep_outputs: False saves the memory of `outputs`.
     """
     steps = clip.shape[0]
+    if not every and network.mail is None and len(machines_of(network)) > 1:
+        return _scan_apart(scheme, network, clip, targets, seeds, keep_outputs)
     windows = _Windows(scheme, network, every, update, state.t + steps if ends else None)
     room = _room(network, clip) if keep_outputs else []
     body = _Body(network, scheme, clip, targets, seeds, windows, stepped)
     losses = [[tf.zeros([], network.loss_type)] if has else [] for has in network.has_loss]
-    with weights_held([] if every else network.modules):
+    here = [module for i, module in enumerate(network.modules, 1) if network.here(i)]
+    with weights_held([] if every else here):
         _, state, losses, window, outputs = tf.while_loop(
             lambda n, *_: n < steps,
             body,
@@ -95,6 +99,39 @@ def scan(
     outputs = outputs.stack() if keep_outputs else None
     statistics = (tf.stack(column) if every else None for column in window[1:5])
     return Scanned(state, outputs, losses, window.sums, *statistics)
+
+
+def _scan_apart(
+    scheme: Scheme,
+    network: Network,
+    clip: tf.Tensor,
+    targets: tf.Tensor,
+    seeds: Sequence[tf.Tensor],
+    keep_outputs: bool,
+) -> Scanned:
+    """As `scan`, from an empty pipe, with weights that stand still: one loop on each machine."""
+    post = Post(network, clip.shape[1])
+    batch = clip.shape[1] if clip.shape[1] is not None else tf.shape(clip)[1]
+    found: dict[str, Scanned] = {}
+    for machine in machines_of(network):
+        seen = seen_from(network, post, machine)
+        with tf.device(seen.modules[0].device):
+            state = seen.empty(batch)._replace(order=seen.mail.order)
+            post.open(machine, state, scheme.reads_last_step)
+            found[machine] = scan(
+                scheme, seen, state, clip, targets, seeds,
+                keep_outputs=keep_outputs and seen.here(network.depth),
+            )  # fmt: skip
+    post.carry(clip.shape[0] - scheme.reads_last_step)
+    own = [found[machine] for machine in post.machines]
+    carried = [part.state.carried[i] for i, part in enumerate(own)]
+    return Scanned(
+        own[0].state._replace(carried=carried),
+        own[-1].outputs,
+        [part.losses[i] for i, part in enumerate(own)],
+        [part.sums[i] for i, part in enumerate(own)],
+        *[None] * 4,
+    )
 
 
 def step_once(
@@ -155,11 +192,19 @@ class _Body:
         self, n: tf.Tensor, state: State, losses: list, window: _Window, outputs: Any
     ) -> tuple:
         modules = self.network.modules
-        with tf.device(modules[0].device):
-            x = self.clip[n]
-        with tf.device(modules[-1].device):
-            y = self.targets[n]
+        x = y = None
+        if self.network.here(1):
+            with tf.device(modules[0].device):
+                x = self.clip[n]
+        if self.network.here(len(modules)):
+            with tf.device(modules[-1].device):
+                y = self.targets[n]
+        mail = self.network.mail
+        if mail:
+            mail.order = list(state.order)
         state, learnt = self.scheme.step(self.network, state, x, y, self.seeds)
+        if mail:
+            state = state._replace(order=mail.order)
         losses = tf.nest.map_structure(tf.add, losses, [found.loss for found in learnt])
         after = self.windows.take(state, window, learnt)
         state, window = self.windows.scaled(state, window, after, learnt), after

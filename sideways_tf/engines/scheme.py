@@ -32,9 +32,11 @@ class Scheme(abc.ABC):
 
     Attributes:
       steps_at_once: how many steps may be in flight; 1: none begins before the last one ends.
+      reads_last_step: whether modules read what others have sent at the step before.
     """
 
     steps_at_once = 1
+    reads_last_step = False
 
     @abc.abstractmethod
     def due(self, wiring: Wiring, module: int, t: tf.Tensor) -> tf.Tensor:

@@ -26,6 +26,7 @@ class Sideways(Scheme):
     # How far the lower modules, which wait for nobody, may run ahead of the last one: each step
     # ahead keeps its activations in memory.
     steps_at_once = 4
+    reads_last_step = True
 
     def due(self, wiring: Wiring, module: int, t: tf.Tensor) -> tf.Tensor:
         return t >= wiring.first_backward(module)
@@ -44,9 +45,14 @@ class Sideways(Scheme):
         Every module reads only what others carry of step t - 1, or of older ones.
         """
         t, wiring = state.t + 1, network.wiring
+        state = self._with_mail(network, state)
         above = [*network.from_readers([carried.below for carried in state.carried]), y]
         after, learnt = [], []
         for i, module in enumerate(network.modules, 1):
+            if not network.here(i):
+                after.append(state.carried[i - 1]._replace(older=state.carried[i - 1].pushed()))
+                learnt.append(Learnt([], []))
+                continue
             with tf.device(module.device):
                 old, first = state.carried[i - 1], wiring.first_forward(i)
                 step = open_step(module, t - first + 1, seeds[i - 1], old.memory, network.masks)
@@ -59,7 +65,21 @@ class Sideways(Scheme):
                 found, below = learn(network, i, run, above[i - 1], due, scale)
             learnt.append(found)
             after.append(Carried(run.h_out, below, kept, old.pushed()))
+            network.send("emitted", i, run.h_out)
+            for value in below:
+                network.send("below", i, value)
         return State(t, state.frame, after, state.scales), learnt
+
+    def _with_mail(self, network: Network, state: State) -> State:
+        """`state` with what modules of other machines have sent of step t - 1."""
+        carried = [
+            old._replace(
+                emitted=network.arrived("emitted", i, old.emitted),
+                below=[network.arrived("below", i, value) for value in old.below],
+            )
+            for i, old in enumerate(state.carried, 1)
+        ]
+        return state._replace(carried=carried)
 
     def _input(self, network: Network, i: int, x: tf.Tensor, state: State) -> tf.Tensor:
         if i == 1:
