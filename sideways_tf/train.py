@@ -23,6 +23,7 @@ from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import ADJUSTABLE, RunFolder, open_run
 from sideways_tf.runs.from_flags import define_flags
+from sideways_tf.runs.workers import watched
 from sideways_tf.screen import SCREEN
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def main() -> int:
         SCREEN.say("finished", said, workdir=str(folder.path), **results)
         return 0
     remedy = f"make room; what was saved is kept, go on from there by {again(folder)}"
-    with full_disk_in_one_line(folder.path, remedy):
+    with full_disk_in_one_line(folder.path, remedy), watched(chosen.workers, again(folder)):
         loop = prepare(chosen, folder)
         train(loop, folder)
         stopped = loop.signals.stopped
@@ -109,10 +110,8 @@ def train(loop: Loop, folder: RunFolder) -> None:
     """Train to the end, or until a signal says stop.
 
     Raises:
-      UserError: if a remote worker has gone, or numbers are not finite.
+      UserError: if numbers are not finite.
     """
-    import tensorflow as tf
-
     from sideways_tf.callbacks import NotFinite
 
     try:
@@ -121,11 +120,6 @@ def train(loop: Loop, folder: RunFolder) -> None:
         lower = f"--learning_rate={loop.config.learning_rate / 10:g}"
         command = f"{again(folder)} {lower} --allow_changed=learning_rate"
         raise UserError(f"{error}, say by {command}") from None
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        raise UserError(
-            f"a worker of --workers={loop.config.workers} is gone "
-            f"({error.message.splitlines()[0]}); start it again and continue with {again(folder)}"
-        ) from None
 
 
 def again(folder: RunFolder) -> str:

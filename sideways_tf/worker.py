@@ -16,6 +16,7 @@ from sideways_tf.runs import options
 
 FLAGS, define = options.new_flags()
 define("workers", [], "run: all workers host:port, the same list everywhere")
+define("threads", 0, "run: threads of a kernel and of the devices; 0: all cores", low=0)
 define("index", 0, "run: which of them this one is, from 0", low=0)
 
 
@@ -27,11 +28,15 @@ def main() -> None:
         )
     import tensorflow as tf
 
+    threads = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=FLAGS.threads, inter_op_parallelism_threads=FLAGS.threads
+    )
     try:
         server = tf.distribute.Server(
             tf.train.ClusterSpec({"worker": FLAGS.workers}),
             job_name="worker",
             task_index=FLAGS.index,
+            config=threads,
         )
     except tf.errors.OpError as error:
         raise UserError(

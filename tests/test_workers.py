@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.test_train import ROOT, SMALL, cache, command, train, weights  # noqa: F401
 
@@ -54,7 +56,8 @@ def test_remote_equals_local(cache, tmp_path):  # noqa: F811
         np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
-def test_a_worker_that_dies_ends_the_run_in_one_line(cache, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
+def test_a_lost_worker_ends_the_run_in_one_line_that_names_it(cache, tmp_path, how):  # noqa: F811
     workdir = tmp_path / "run"
     flags = [*FEW, "--max_iterations=100000", "--checkpoint_every=3", f"--workdir={workdir}"]
     with two_workers() as (addresses, processes):
@@ -62,13 +65,19 @@ def test_a_worker_that_dies_ends_the_run_in_one_line(cache, tmp_path):  # noqa: 
             command("train", cache, *flags, f"--workers={addresses}"),
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        while not (workdir / "checkpoints" / "checkpoint").exists():
+        while not (workdir / "checkpoints" / "ckpt-6.index").exists():
             assert run.poll() is None, run.stderr.read()[-2000:]
-        processes[1].kill()
-        _, stderr = run.communicate(timeout=120)
+        processes[1].send_signal(how)
+        _, stderr = run.communicate(timeout=300)
     assert run.returncode == 2
-    assert "error: a worker of --workers" in stderr
+    (line,) = [line for line in stderr.splitlines() if "error" in line]
+    assert f"error: the worker at {addresses.split(',')[1]} does not answer" in line
     assert "Traceback" not in stderr
+    # What was saved is whole; the one that was being saved is not there.
+    (path, *_) = sorted((workdir / "checkpoints").glob("ckpt-*.index"))
+    reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
 
 
 @pytest.mark.parametrize(

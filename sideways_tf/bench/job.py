@@ -16,7 +16,7 @@ class Job:
       algorithm: "bp" or "sideways"; "profile" measures the modules one by one.
       engine: of this package; "keras", batched BP in plain Keras; or data-parallel BP,
         "mirrored", batched, and "mirrored_frames", frame by frame.
-      device_kind: "gpu", "cpu" or "simulated".
+      device_kind: "gpu", "cpu", "workers" or "simulated".
       devices: how many.
       placement: the device of each module, from 0.
       batch, frames, size, classes: B, K, pixels of a frame's side, classes.
@@ -27,6 +27,7 @@ class Job:
         over a device's link included.
       shares: of each module (device, output channels) of each slice; empty: whole modules.
       link_gbps: speed of a device's link; 0: sending costs nothing.
+      workers: addresses, where device_kind is "workers".
       jit: whether XLA compiles the episode.
       network_gbps, per_machine: that to other machines, and the devices of one; 0: one machine.
       trace: folder for a timeline; "" for none.
@@ -55,6 +56,7 @@ class Job:
     network_gbps: float = 0.0
     per_machine: int = 0
     jit: bool = False
+    workers: str = ""
 
     def to_json(self) -> str:
         """One line."""
@@ -85,6 +87,7 @@ class Job:
 KIND_WORDS = {
     "gpu": "GPUs of this machine",
     "cpu": "logical CPU devices of this machine, which share its cores and one thread pool",
+    "workers": "worker processes, `sideways worker`, beside logical CPU devices of this machine",
     "simulated": (
         "simulated accelerators: each is a lock and a clock, the module times are given, and only "
         "the engine and TensorFlow's scheduling are real; no figure here is a speed of hardware"

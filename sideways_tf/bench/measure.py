@@ -79,6 +79,9 @@ def start_tensorflow(job: Job) -> list[str]:
         # A module that is measured alone must not lend itself the other devices' threads.
         at_once = 1 if job.algorithm == "profile" else job.devices
         tf.config.threading.set_inter_op_parallelism_threads(at_once)
+    if job.device_kind == "workers":
+        placement.connect_workers(job.workers)
+        return placement.find_devices("auto")[: job.devices]
     placement.split_cpu(job.devices)
     return placement.find_devices(",".join(f"CPU:{n}" for n in range(job.devices)))
 
@@ -213,6 +216,9 @@ def row(job: Job) -> dict[str, Any]:
     clip = tf.raw_ops.RandomUniform(shape=[job.frames, *frame_spec(job).shape], dtype=tf.float32)
     classes = WIDTH if job.device_kind == "simulated" else job.classes
     labels = tf.random.uniform([job.batch], maxval=classes, dtype=tf.int32)
+    if job.device_kind == "workers":  # As if it were read there.
+        with tf.device(names[job.placement[0]]):
+            clip = tf.identity(clip)
     float(step(clip, labels))
     first = time.perf_counter() - START
     timeline.take()
@@ -265,7 +271,7 @@ def peak_memory(job: Job, names: list[str]) -> list[int]:
     nothing."""
     if job.device_kind == "gpu":
         return [tf.config.experimental.get_memory_info(name)["peak"] for name in names]
-    if job.device_kind == "simulated":
+    if job.device_kind in ("simulated", "workers"):
         return []
     # ru_maxrss would count what the parent process held before this one was started.
     status = Path("/proc/self/status")

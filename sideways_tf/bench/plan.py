@@ -22,11 +22,14 @@ def parse_devices(text: str) -> tuple[str, int]:
     Raises:
       UserError: if the kind or the number is none.
     """
+    if text.startswith("workers:"):
+        return "workers", len(text.removeprefix("workers:").split(","))
     found = re.fullmatch(r"(auto|gpu|cpu|simulated)(?::([1-9]\d*))?", text)
     if not found or (found[1] == "auto" and found[2]):
         raise UserError(
             f"--devices={text}: give auto, gpu (all GPUs), gpu:N, cpu:N (logical CPUs) or "
-            "simulated:N (accelerators of given module times), N at least 1"
+            "simulated:N (accelerators of given module times), N at least 1; or "
+            "workers:HOST:PORT,HOST:PORT"
         )
     return found[1], int(found[2] or 0)
 
@@ -134,6 +137,8 @@ def speed_jobs(
       widen: on the most devices, rows whose modules are shared out beside those of whole ones.
     """
     schedule.check_episode(len(modules), template.frames)
+    if template.device_kind == "workers":
+        return worker_jobs(template, modules, available, chosen)
     counts = device_counts(available, len(modules))
     jobs = []
     for n in counts:
@@ -161,6 +166,18 @@ def speed_jobs(
     ]
     most = dataclasses.replace(template, devices=counts[-1], trace="")
     return [*jobs, *compiled, *(wide_jobs(most, modules) if widen and counts[-1] > 1 else [])]
+
+
+def worker_jobs(template: Job, modules: Modules, available: int, chosen: str) -> list[Job]:
+    """Sideways and BP over all workers, and on as many logical CPUs."""
+    numbers = numbers_for(chosen, modules, available)
+    on_workers = dataclasses.replace(template, devices=available, placement=numbers, trace="")
+    on_cpus = dataclasses.replace(on_workers, device_kind="cpu", workers="")
+    return [
+        dataclasses.replace(job, algorithm=algorithm, engine=engine)
+        for algorithm, engine in (("bp", "frame_by_frame"), ("sideways", "pipelined"))
+        for job in (on_workers, on_cpus)
+    ]
 
 
 def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:

@@ -64,7 +64,8 @@ def add_speedups(rows: Sequence[Row]) -> None:
     for row in rows:
         base = find(
             rows, purpose="speed", algorithm="bp", engine="frame_by_frame",
-            model=row["model"], devices=row["devices"], wide=False, jit=False,
+            model=row["model"], devices=row["devices"], device_kind=row["device_kind"],
+            wide=False, jit=False,
         )  # fmt: skip
         if base and row["purpose"] == "speed":
             row["speedup"] = row["steps_per_second"] / base["steps_per_second"]

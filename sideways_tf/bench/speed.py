@@ -33,7 +33,8 @@ FLAGS, define = options.new_flags()
 # fmt: off
 define("models", ["simple_cnn", "vgg8"], "what: networks")
 define("devices", "auto",
-       "what: gpu (all), gpu:N, cpu:N (logical CPUs), simulated:N; auto: all GPUs, else all cores")
+       "what: gpu (all), gpu:N, cpu:N (logical CPUs), simulated:N, workers:HOST:PORT,HOST:PORT "
+       "(`sideways worker`; the clip lies on module 1's); auto: all GPUs, else all cores")
 define("placement", "balanced", "what: balanced, one_per_module, or a device number for each "
        "module, comma-separated, from 0")
 define("widen", False, "what: on the most devices, rows whose modules are shared out by output "
@@ -95,6 +96,7 @@ def measure_model(model: str, results: Results) -> list[Row]:
         model, "profile", "pipelined", kind, count, (), FLAGS.batch_size, FLAGS.frames, FLAGS.size,
         FLAGS.classes, FLAGS.dropout, *measured_steps(kind), FLAGS.threads,
         trace=FLAGS.trace, link_gbps=FLAGS.link_gbps,
+        workers=FLAGS.devices.removeprefix("workers:") if kind == "workers" else "",
     )  # fmt: skip
     if FLAGS.link_gbps and kind != "simulated":
         raise UserError(
@@ -113,7 +115,7 @@ def measure_model(model: str, results: Results) -> list[Row]:
     jobs = plan.speed_jobs(
         template, modules, profile["devices"], FLAGS.placement, FLAGS.widen, FLAGS.jit
     )
-    if kind != "simulated":
+    if kind not in ("simulated", "workers"):
         jobs += plan.memory_jobs(jobs, memory_frames())
     rows = []
     for number, each in enumerate(jobs, 1):

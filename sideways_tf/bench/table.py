@@ -131,6 +131,10 @@ def compared(rows: Sequence[Row], model: str) -> Iterator[list[str]]:
     if sideways and bp:
         ideal = f"{sideways['speedup_over_ideal_bp']:.2f}x"
         yield [placed_words(sideways), "a BP that wastes none of its modules' time", ideal, ""]
+    for near in (row for row in rows if row["model"] == model and row["device_kind"] == "cpu"):
+        far = find(rows, model=model, engine=near["engine"], device_kind="workers")
+        if far:
+            yield [placed_words(far), placed_words(near), ratio(far, near), ""]
     for engine, one, other, other_one in RATIOS:
         row, base = speed_row(rows, model, engine, one), speed_row(rows, model, other, other_one)
         if row and base and row is not base:
@@ -148,7 +152,8 @@ def fastest(rows: Sequence[Row], model: str) -> Iterator[list[str]]:
         yield [words, placed_words(other), ratio(best, other), ""]
     parallel = any(row["engine"].startswith("mirrored") for row in speed)
     most = max(row["devices"] for row in speed)
-    if most > 1 and not parallel and best["device_kind"] != "simulated":
+    alone = all(row["device_kind"] in ("cpu", "gpu") for row in speed)
+    if most > 1 and not parallel and alone:
         why = f"none: a batch of {best['batch']} cannot be shared out evenly over {most} devices"
         yield ["data-parallel BP", why, "", ""]
 
@@ -256,7 +261,8 @@ def module_table(rows: Sequence[Row], model: str) -> Table:
 
 def placed_words(row: Row) -> str:
     """The engine and its devices."""
-    return f"{engine_words(row)} on {row['devices']}"
+    workers = " workers" if row["device_kind"] == "workers" else ""
+    return f"{engine_words(row)} on {row['devices']}{workers}"
 
 
 def ratio(row: Row, base: Row) -> str:

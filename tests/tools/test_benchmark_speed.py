@@ -78,6 +78,16 @@ class TestPlan:
         assert plan.parse_devices("cpu:2") == ("cpu", 2)
         assert plan.parse_devices("gpu") == ("gpu", 0)
 
+    def test_workers_beside_logical_cpus(self):
+        assert plan.parse_devices("workers:a:1,b:2") == ("workers", 2)
+        template = job(device_kind="workers", workers="a:1,b:2")
+        jobs = plan.speed_jobs(template, THREE, 2, "0,1,1")
+        assert [(j.engine, j.device_kind, j.workers) for j in jobs] == [
+            ("frame_by_frame", "workers", "a:1,b:2"), ("frame_by_frame", "cpu", ""),
+            ("pipelined", "workers", "a:1,b:2"), ("pipelined", "cpu", ""),
+        ]  # fmt: skip
+        assert {(j.devices, j.placement) for j in jobs} == {(2, (0, 1, 1))}
+
     def test_predictions_by_hand(self):
         # 10 times forward, gamma_i = 6, 7, 8 times backward.
         assert plan.device_seconds(job(), THREE) == [10 + 12, 20 + 28, 5 + 8]
