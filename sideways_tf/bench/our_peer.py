@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -17,6 +20,7 @@ from sideways_tf.bench.peer import RATE, Peer, serve
 from sideways_tf.bench.timeline import Timeline
 from sideways_tf.engines import make_engine
 from sideways_tf.networks import simple_cnn
+from sideways_tf.runs import child
 
 # name -> (algorithm, engine, devices).
 OURS = {
@@ -26,6 +30,8 @@ OURS = {
     "BP, frame by frame": ("bp", "frame_by_frame", 1),
     "BP, frame by frame, 2 devices": ("bp", "frame_by_frame", 2),
     "exact pipelined BP (GPipe)": ("bp", "gpipe", 2),
+    "Sideways, two workers": ("sideways", "pipelined", 2),
+    "BP, frame by frame, two workers": ("bp", "frame_by_frame", 2),
     "data-parallel BP, batched": ("bp", "mirrored", 2),
     "data-parallel BP, frame by frame": ("bp", "mirrored_frames", 2),
 }
@@ -36,18 +42,40 @@ def make_optimizer() -> tf.keras.optimizers.legacy.Optimizer:
     return tf.keras.optimizers.legacy.SGD(RATE)
 
 
+def start_workers() -> str:
+    """Two, of one thread each, on this machine; they end with this process's session."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            free = stack.enter_context(socket.socket())
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    for index in range(2):
+        flags = [f"--workers={addresses}", f"--index={index}", "--threads=1"]
+        worker = subprocess.Popen(
+            **child.command("sideways_tf.worker", flags), stdout=subprocess.PIPE, text=True
+        )
+        assert worker.stdout is not None
+        worker.stdout.readline()  # It is up.
+    return addresses
+
+
 def make_step(peer: Peer) -> Callable[[], float]:
     """A training step from the weights that all start from."""
     algorithm, engine, devices = OURS[peer.name]
     # One device has all threads of a kernel; two have one each.
     threads = peer.threads if devices == 1 else 1
     placement = (0,) * 6 if devices == 1 else (0, 0, 0, 1, 1, 1)
+    workers = start_workers() if peer.name.endswith("workers") else ""
+    kind = "workers" if workers else "cpu"
     job = Job(
-        "simple_cnn", algorithm, engine, "cpu", devices, placement, peer.batch, peer.frames,
-        peer.size, peer.classes, 0.0, 1, 1, threads,
+        "simple_cnn", algorithm, engine, kind, devices, placement, peer.batch, peer.frames,
+        peer.size, peer.classes, 0.0, 1, 1, threads, workers=workers,
     )  # fmt: skip
     names = start_tensorflow(job)
-    clip, labels = (tf.constant(each) for each in peer.data())
+    with tf.device(names[0]):  # Where module 1 is.
+        clip, labels = (tf.constant(each) for each in peer.data())
     labels = tf.cast(labels, tf.int32)
     if engine.startswith("mirrored"):
         parallel = DataParallel(

@@ -12,9 +12,11 @@ threads a kernel, or two devices or processes of one. PyTorch is no requirement 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -45,7 +47,8 @@ BASE = "Sideways, pipelined"
 OURS = (
     BASE, "Sideways, time-shifted", "BP, batched", "BP, frame by frame",
     "BP, frame by frame, 2 devices", "exact pipelined BP (GPipe)", "data-parallel BP, batched",
-    "data-parallel BP, frame by frame",
+    "data-parallel BP, frame by frame", "Sideways, two workers",
+    "BP, frame by frame, two workers",
 )  # fmt: skip
 TORCH = (
     "torch batched", "torch frame by frame", "torch ddp batched", "torch ddp frame by frame",
@@ -65,7 +68,7 @@ class Running:
         module = "torch_peer" if peer.name in TORCH else "our_peer"
         self.process = subprocess.Popen(
             **child.command(f"sideways_tf.bench.{module}", [peer.to_json()]), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self.answer = self.read()
         self.turns: list[float] = []
@@ -88,7 +91,9 @@ class Running:
 
     def end(self) -> None:
         """No more turns."""
-        self.process.kill()
+        # Processes of its own that it has started, too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

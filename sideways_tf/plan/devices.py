@@ -42,17 +42,28 @@ def connect_workers(addresses: str) -> None:
     Their devices are then listed as /job:worker/task:N/device:CPU:0 and so on.
     """
     names = [name.strip() for name in addresses.split(",") if name.strip()]
+    own = "localhost"
     for name in names:
         host, _, port = name.rpartition(":")
         if not host or not port.isdigit():
             raise UserError(f"--workers: '{name}' is no address; give host:port")
         try:
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+            with socket.create_connection((host, int(port)), CONNECT_SECONDS) as there:
+                own = there.getsockname()[0]
         except OSError as error:
             raise UserError(
                 f"--workers: nobody answers at {name} ({error}); start a TensorFlow server there"
             ) from None
-    tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec({"worker": names}))
+    # TensorFlow would tell the workers to fetch what they need from here at "localhost".
+    here = f"[{own}]" if ":" in own else own
+    jobs = {"worker": names, "localhost": [f"{here}:{_free_port()}"]}
+    tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec(jobs))
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return free.getsockname()[1]
 
 
 def find_devices(wanted: str | Sequence[str]) -> list[str]:
