@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def test_remote_equals_local(cache, tmp_path):  # noqa: F811
         np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
+@pytest.mark.once  # A minute each: a worker has its time to answer.
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
 def test_a_lost_worker_ends_the_run_in_one_line_that_names_it(cache, tmp_path, how):  # noqa: F811
     workdir = tmp_path / "run"
@@ -67,6 +69,7 @@ def test_a_lost_worker_ends_the_run_in_one_line_that_names_it(cache, tmp_path, h
         )  # fmt: skip
         while not (workdir / "checkpoints" / "ckpt-6.index").exists():
             assert run.poll() is None, run.stderr.read()[-2000:]
+            time.sleep(0.1)
         processes[1].send_signal(how)
         _, stderr = run.communicate(timeout=300)
     assert run.returncode == 2

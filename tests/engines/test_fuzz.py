@@ -183,6 +183,7 @@ def check_stream(case):
                 )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + NETWORKS))
 def test_every_engine_is_the_reference(seed):
     tf.keras.utils.set_random_seed(seed)

@@ -38,6 +38,7 @@ def test_rivals_have_to_compute_the_same():
     peers.check_losses([*alike, failed])
 
 
+@pytest.mark.once
 def test_a_run_of_two_engines(tmp_path):
     names = "--rivals=Sideways, pipelined;Sideways, time-shifted;data-parallel BP, batched"
     done = benchmark(names, "--batch_size=1", f"--output_dir={tmp_path}")

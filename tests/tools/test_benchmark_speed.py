@@ -258,6 +258,7 @@ def test_events_stem_from_the_frame_of_the_schedule():
     assert figure.source_frame(event._replace(backward=False), job()) == 5
 
 
+@pytest.mark.once
 def test_simulated_run_with_timeline(tmp_path):
     done = benchmark(
         tmp_path / "out", "--devices=simulated:2", "--models=simple_cnn", "--step_ms=2",
@@ -295,6 +296,7 @@ def measure_cpu(**changes):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.once
 def test_cpu_row_with_timeline(tmp_path):
     found = measure_cpu(trace=str(tmp_path))
     assert found["steps_per_second"] > 0
@@ -314,6 +316,7 @@ def test_cpu_profile():
     assert all(module["forward_seconds"] > 0 for module in found["modules"])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "changes",
     [
