@@ -77,7 +77,9 @@ def test_at_real_pace_what_comes_in_is_taken_or_dropped(tmp_path):
     counts = run.meter.counts
     assert counts.frames == 60 == counts.taken + counts.dropped
     assert counts.updates == counts.taken - 4
-    assert counts.judged >= counts.shown > 0
+    # Two outputs may come while one frame is at hand: it is held against the later one.
+    assert 0 < counts.judged <= counts.frames
+    assert 0 < counts.shown <= counts.taken - 2
     assert counts.latency > 0
     assert counts.seconds >= 59 / 200
     assert saved(tmp_path)
