@@ -8,7 +8,7 @@ repeated: the same command goes on after a stop. Which of them were run, and whi
 in those documents. Estimates for two cores that do nothing else:
 
 moving_objects  auto-encoding, chosen on held-out training videos, five seeds; 2.5 hours
-chosen          the same with what was chosen, three seeds: BP, Sideways with --means and without;
+chosen          the same with what was chosen, five seeds: BP, Sideways with --means and without;
                 half an hour
 delay           the same with 1, 2, 3, 6 and 10 modules, with --means and without; 1 hour
 real            CATER and UCF101, with --means and without; DIR holds cater/ and ucf101/; 1.2 hours
@@ -65,9 +65,9 @@ TRIALS: dict[str, dict[str, list[str]]] = {
         "plain": [STREAM, "--seeds=5", *PLAIN],
     },
     "chosen": {
-        "bp": [STREAM, "--seeds=3", *BP],
-        "mended": [STREAM, "--seeds=3", *MENDED],
-        "plain": [STREAM, "--seeds=3", *PLAIN],
+        "bp": [STREAM, "--seeds=5", *BP],
+        "mended": [STREAM, "--seeds=5", *MENDED],
+        "plain": [STREAM, "--seeds=5", *PLAIN],
     },
     "delay": {
         "mended": [STREAM, "--seeds=3", *MENDED, *DEPTHS],
