@@ -23,7 +23,10 @@ def parse_devices(text: str) -> tuple[str, int]:
       UserError: if the kind or the number is none.
     """
     if text.startswith("workers:"):
-        return "workers", len(text.removeprefix("workers:").split(","))
+        addresses = text.removeprefix("workers:").split(",")
+        if not all(re.fullmatch(r"\S+:\d+", address) for address in addresses):
+            raise UserError(f"--devices={text}: name each worker, workers:HOST:PORT,HOST:PORT")
+        return "workers", len(addresses)
     found = re.fullmatch(r"(auto|gpu|cpu|simulated)(?::([1-9]\d*))?", text)
     if not found or (found[1] == "auto" and found[2]):
         raise UserError(

@@ -74,6 +74,12 @@ class TestPlan:
         with pytest.raises(UserError, match="simulated:N"):
             plan.parse_devices(text)
 
+    @pytest.mark.parametrize("text", ["workers:", "workers:a", "workers:a:1,", "workers:a:1,b"])
+    def test_refuses_workers_without_an_address(self, text):
+        """They would be measured as devices of this machine."""
+        with pytest.raises(UserError, match=f"^--devices={text}: name each worker"):
+            plan.parse_devices(text)
+
     def test_parses_devices(self):
         assert plan.parse_devices("cpu:2") == ("cpu", 2)
         assert plan.parse_devices("gpu") == ("gpu", 0)
@@ -208,8 +214,10 @@ class TestTable:
         assert "8 V100 (paper)" in page
         assert "6.0x" in page
         assert "3.50x" in page
-        assert "m2: 57%" in page
-        assert "1.75x" in page
+        assert table.cuts(made, ["vgg8"]).rows == [
+            ["VGG-8", "m2: 57%", "1.75x", "1: 1.00x, 2: 1.40x, 3: 1.75x"]
+        ]
+        assert "No cut between layers passes all modules' time over that of the largest" in page
         # Each table has at most one sentence under it.
         under = [part for part in page.split("\n\n")[4:] if not part.startswith(("|", "#"))]
         assert all(part.count(". ") == 0 and part.endswith(".") for part in under)
