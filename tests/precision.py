@@ -31,6 +31,7 @@ from sideways_tf.engines import LossScale, make_engine
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.networks import autoencoder, simple_cnn, vgg8
 from sideways_tf.networks.autoencoder import pixel_error
+from sideways_tf.runs.make import layers_in
 
 L = tf.keras.layers
 UNIT = {"mixed_float16": 2.0**-11, "mixed_bfloat16": 2.0**-8}
@@ -45,12 +46,8 @@ NETWORKS = {
 def episode(make, size, loss, policy):
     """Pseudo-gradients by module, one array each; the roundings of each module."""
     tf.keras.utils.set_random_seed(1)
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
+    with layers_in(policy):
         layers = make()
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
     scale = LossScale(2.0**7) if policy == "mixed_float16" else None
     modules = [SidewaysBlock(layer) for layer in layers]
     run = make_engine("sideways", modules, loss, "time_shifted", loss_scale=scale)

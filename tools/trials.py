@@ -18,6 +18,7 @@ strides         classification of moving shapes at strides 1, 2 and 4, three rat
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,8 @@ from sideways_tf.runs import options
 FLAGS, define = options.new_flags()
 define("data_dir", "", "folder above those of the data sets")
 define("output_dir", "runs/trials", "folder of all trials")
+define("parallel", 1, "runs at once, which share the cores out: their sums are rounded otherwise "
+       "than those of a run that has all", low=1)  # fmt: skip
 define(
     "means",
     ["learning_rate=5e-4", "beta_1=0.5", "delay_rates=inverse"],
@@ -119,8 +122,16 @@ def main(names: list[str]) -> int:
             given = expanded(flags, FLAGS.data_dir, FLAGS.means)
             place = f"--output_dir={FLAGS.output_dir}/{name}/{folder}"
             command = [sys.executable, "-m", "sideways_tf.cli", "sweep", *given, place]
-            status |= subprocess.run(command, check=False).returncode
+            command.append(f"--parallel={FLAGS.parallel}")
+            status |= subprocess.run(command, check=False, env=threads(FLAGS.parallel)).returncode
     return 1 if status else 0
+
+
+def threads(parallel: int) -> dict[str, str]:
+    """The environment of runs of which so many share this machine's cores out."""
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS") if parallel > 1 else ()
+    each = max(1, (os.cpu_count() or 1) // parallel)
+    return {**os.environ, **dict.fromkeys(names, str(each))}
 
 
 if __name__ == "__main__":

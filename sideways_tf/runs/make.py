@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -42,12 +44,21 @@ def check(config: Config) -> None:
 
 def make_layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:
     """The layers of --model in --precision, one for each module before --modules cuts them anew."""
-    policies, before = tf.keras.mixed_precision, tf.keras.mixed_precision.global_policy()
-    policies.set_global_policy(config.precision)
-    try:
+    with layers_in(config.precision):
         return _layers(config, num_classes)
+
+
+@contextlib.contextmanager
+def layers_in(policy: str) -> Iterator[None]:
+    """Layers made within have this mixed precision policy; those made after are as ever."""
+    policies, before = tf.keras.mixed_precision, tf.keras.mixed_precision.global_policy()
+    policies.set_global_policy(policy)
+    try:
+        yield
     finally:
-        policies.set_global_policy(before)
+        # Unset, the policy is that of `set_floatx`: to set it to that would fix it for good.
+        unset = before.name == tf.keras.backend.floatx()
+        policies.set_global_policy(None if unset else before)
 
 
 def _layers(config: Config, num_classes: int) -> list[tf.keras.layers.Layer]:

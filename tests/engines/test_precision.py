@@ -8,6 +8,7 @@ from sideways_tf.engines import ENGINES, make_engine, per_frame
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.networks import simple_cnn
 from sideways_tf.networks.vgg8 import hidden_linear, vgg_block
+from sideways_tf.runs.make import layers_in
 from tests import precision
 from tests.precision import UNIT, bounds
 
@@ -30,12 +31,8 @@ def small_vgg():
 
 
 def episode(make, policy, algorithm, engine):
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
+    with layers_in(policy):
         layers = make()
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
     modules = [SidewaysBlock(layer) for layer in layers]
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     run = make_engine(algorithm, modules, loss, engine)

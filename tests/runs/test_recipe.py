@@ -51,6 +51,16 @@ def test_each_row_names_its_own_command():
         assert f"sweep.py --flagfile=configs/{row}.cfg" in head
 
 
+def test_precision_stays_with_the_layers_of_the_run():
+    make.make_layers(dataclasses.replace(read("ucf_vgg8"), precision="mixed_bfloat16"), 7)
+    assert tf.keras.layers.Dense(1).compute_dtype == "float32"
+    tf.keras.backend.set_floatx("float64")
+    try:
+        assert tf.keras.layers.Dense(1).compute_dtype == "float64"
+    finally:
+        tf.keras.backend.set_floatx("float32")
+
+
 def test_dropout_is_in_the_two_hidden_linear_modules_alone():
     layers = make.make_layers(read("ucf_vgg8_dropout"), 101)
     rates = [
