@@ -29,6 +29,7 @@ class Job:
       link_gbps: speed of a device's link; 0: sending costs nothing.
       workers: addresses, where device_kind is "workers".
       jit: whether XLA compiles the episode.
+      precision: of the layers, a mixed precision policy of Keras.
       network_gbps, per_machine: that to other machines, and the devices of one; 0: one machine.
       trace: folder for a timeline; "" for none.
       purpose: "speed", or "memory": rows that are only there for their memory.
@@ -56,6 +57,7 @@ class Job:
     network_gbps: float = 0.0
     per_machine: int = 0
     jit: bool = False
+    precision: str = "float32"
     workers: str = ""
 
     def to_json(self) -> str:
@@ -77,10 +79,16 @@ class Job:
         return any(len(slices) > 1 for slices in self.shares)
 
     @property
+    def plain(self) -> bool:
+        """Whether it is of the paper's arithmetic: not shared out, not compiled, float32."""
+        return not (self.wide or self.jit or self.precision != "float32")
+
+    @property
     def name(self) -> str:
         """For a progress bar and for file names."""
         parts = [self.model, self.algorithm, self.engine, f"{self.devices}_{self.device_kind}"]
         parts += [*(["wide"] if self.wide else []), *(["compiled"] if self.jit else [])]
+        parts += [*([self.precision] if self.precision != "float32" else [])]
         return "-".join([*parts, *([f"{self.frames}_frames"] if self.purpose == "memory" else [])])
 
 

@@ -34,7 +34,7 @@ from sideways_tf.bench.plain_keras import PlainKeras  # noqa: E402
 from sideways_tf.bench.probe import ProbedLayer  # noqa: E402
 from sideways_tf.bench.simulated import allow_sleepers, simulated_slices  # noqa: E402
 from sideways_tf.bench.timeline import Timeline, busy_shares  # noqa: E402
-from sideways_tf.engines import Engine, make_engine, per_frame  # noqa: E402
+from sideways_tf.engines import Engine, LossScale, make_engine, per_frame  # noqa: E402
 from sideways_tf.errors import UserError  # noqa: E402
 from sideways_tf.modules import SidewaysBlock  # noqa: E402
 from sideways_tf.networks import simple_cnn, vgg8  # noqa: E402
@@ -42,6 +42,7 @@ from sideways_tf.optimizers import ModuleOptimizers  # noqa: E402
 from sideways_tf.plan import devices as placement  # noqa: E402
 from sideways_tf.plan.costs import costs  # noqa: E402
 from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
+from sideways_tf.runs.make import layers_in  # noqa: E402
 
 LEARNING_RATE = 1e-4
 # What a simulated module passes on, [B, WIDTH]: its size costs nothing and says nothing, but that
@@ -88,9 +89,10 @@ def start_tensorflow(job: Job) -> list[str]:
 
 def layers_of(job: Job) -> list[tf.keras.layers.Layer]:
     """The model's layers, unbuilt."""
-    if job.model == "vgg8":
-        return vgg8(job.classes, job.dropout)
-    return simple_cnn(job.classes)
+    with layers_in(job.precision):
+        if job.model == "vgg8":
+            return vgg8(job.classes, job.dropout)
+        return simple_cnn(job.classes)
 
 
 def frame_spec(job: Job) -> tf.TensorSpec:
@@ -181,6 +183,7 @@ def make_step(
         make_modules(job, names, timeline, probed),
         tf.nn.sparse_softmax_cross_entropy_with_logits,
         job.engine,
+        loss_scale=LossScale() if job.precision == "mixed_float16" else None,
     )
     engine.check_frames(job.frames)
     engine.build(frame_spec(job))
@@ -199,10 +202,21 @@ def training_step(
     @tf.function(autograph=False)
     def step(clip: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         episode = engine(clip, per_frame(labels, clip.shape[0]), tf.constant([0, 0]))
-        found = zip(engine.modules, episode.pseudo_gradients, strict=True)
-        for i, (module, pseudo_gradients) in enumerate(found):
+        scale, good = engine.network.loss_scale, None
+        if scale is not None:
+            good, _ = scale.judge(episode.pseudo_gradients)
+        for i, module in enumerate(engine.modules):
+
+            def update(i: int = i, module: SidewaysBlock = module) -> tf.Tensor:
+                found = episode.pseudo_gradients[i]
+                optimizers.apply(i, found, module.trainable_variables)
+                return tf.constant(True)
+
             with tf.device(module.device):
-                optimizers.apply(i, pseudo_gradients, module.trainable_variables)
+                if good is None:
+                    update()
+                else:
+                    tf.cond(good, update, lambda: tf.constant(False))
         return episode.loss
 
     return step
@@ -219,6 +233,11 @@ def row(job: Job) -> dict[str, Any]:
     if job.device_kind == "workers":  # As if it were read there.
         with tf.device(names[job.placement[0]]):
             clip = tf.identity(clip)
+    ready = time.perf_counter()
+    traced = None
+    if hasattr(step, "get_concrete_function"):
+        step.get_concrete_function(clip, labels)
+        traced = time.perf_counter() - ready
     float(step(clip, labels))
     first = time.perf_counter() - START
     timeline.take()
@@ -230,6 +249,7 @@ def row(job: Job) -> dict[str, Any]:
         "steps_per_second": 1 / seconds,
         "core_seconds_per_step": core_seconds,
         "first_step_seconds": first,
+        "trace_seconds": traced,
         "peak_memory_bytes": max(peaks) if peaks else None,
         "device_peak_memory_bytes": peaks,
         "clip_bytes": clip_bytes,

@@ -17,6 +17,7 @@ from sideways_tf.bench.data_parallel import DataParallel
 from sideways_tf.bench.job import Job
 from sideways_tf.bench.measure import make_modules, start_tensorflow, training_step
 from sideways_tf.bench.peer import RATE, Peer, serve
+from sideways_tf.bench.plain_keras import PlainKeras
 from sideways_tf.bench.timeline import Timeline
 from sideways_tf.engines import make_engine
 from sideways_tf.networks import simple_cnn
@@ -32,6 +33,8 @@ OURS = {
     "exact pipelined BP (GPipe)": ("bp", "gpipe", 2),
     "Sideways, two workers": ("sideways", "pipelined", 2),
     "BP, frame by frame, two workers": ("bp", "frame_by_frame", 2),
+    "BP, batched, plain Keras": ("bp", "keras", 1),
+    "Sideways, pipelined, one device": ("sideways", "pipelined", 1),
     "data-parallel BP, batched": ("bp", "mirrored", 2),
     "data-parallel BP, frame by frame": ("bp", "mirrored_frames", 2),
 }
@@ -85,6 +88,11 @@ def make_step(peer: Peer) -> Callable[[], float]:
             parallel.model.build([None, *clip.shape[2:]])
         parallel.model.set_weights(peer.weights())
         return lambda: float(parallel(clip, labels))
+    if engine == "keras":
+        keras = PlainKeras(simple_cnn(peer.classes), make_optimizer())
+        keras.model.build([None, *clip.shape[2:]])
+        keras.model.set_weights(peer.weights())
+        return lambda: float(keras(clip, labels))
     modules = make_modules(job, names, Timeline(), probed=False)
     made = make_engine(algorithm, modules, tf.nn.sparse_softmax_cross_entropy_with_logits, engine)
     made.build(tf.TensorSpec(clip.shape[1:], clip.dtype))

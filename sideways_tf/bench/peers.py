@@ -48,7 +48,8 @@ OURS = (
     BASE, "Sideways, time-shifted", "BP, batched", "BP, frame by frame",
     "BP, frame by frame, 2 devices", "exact pipelined BP (GPipe)", "data-parallel BP, batched",
     "data-parallel BP, frame by frame", "Sideways, two workers",
-    "BP, frame by frame, two workers",
+    "BP, frame by frame, two workers", "BP, batched, plain Keras",
+    "Sideways, pipelined, one device",
 )  # fmt: skip
 TORCH = (
     "torch batched", "torch frame by frame", "torch ddp batched", "torch ddp frame by frame",

@@ -128,6 +128,7 @@ def speed_jobs(
     chosen: str,
     widen: bool = False,
     jit: bool = False,
+    precisions: Sequence[str] = (),
 ) -> list[Job]:
     """The rows of one model, the fewest devices first.
 
@@ -137,6 +138,8 @@ def speed_jobs(
       available: how many devices there are.
       chosen: --placement; a list is for all devices, fewer ones are balanced.
       jit: on one device, rows that XLA compiles beside the others.
+      precisions: policies of which Sideways has rows beside those in float32, on one device
+        time-shifted, on the most pipelined.
       widen: on the most devices, rows whose modules are shared out beside those of whole ones.
     """
     schedule.check_episode(len(modules), template.frames)
@@ -167,8 +170,15 @@ def speed_jobs(
         for job in jobs
         if jit and job.devices == 1 and job.engine in ("batched", "time_shifted")
     ]
+    short = [
+        dataclasses.replace(job, precision=precision, trace="")
+        for precision in precisions
+        for job in jobs
+        if (job.engine, job.devices) in (("time_shifted", 1), ("pipelined", counts[-1]))
+    ]
     most = dataclasses.replace(template, devices=counts[-1], trace="")
-    return [*jobs, *compiled, *(wide_jobs(most, modules) if widen and counts[-1] > 1 else [])]
+    wide = wide_jobs(most, modules) if widen and counts[-1] > 1 else []
+    return [*jobs, *compiled, *short, *wide]
 
 
 def worker_jobs(template: Job, modules: Modules, available: int, chosen: str) -> list[Job]:
@@ -192,7 +202,7 @@ def memory_jobs(jobs: Sequence[Job], frames: Sequence[int]) -> list[Job]:
     most = max(job.devices for job in jobs)
     shown = {("sideways", "pipelined", most), ("bp", "gpipe", most), ("bp", "batched", 1)}
     changes: dict[str, Any] = {"steps": 1, "repeats": 1, "trace": "", "purpose": "memory"}
-    plain = [job for job in jobs if not job.jit and not job.wide]
+    plain = [job for job in jobs if job.plain]
     wanted = [job for job in plain if (job.algorithm, job.engine, job.devices) in shown]
     return [dataclasses.replace(job, frames=k, **changes) for job in wanted for k in frames]
 

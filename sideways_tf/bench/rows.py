@@ -37,7 +37,8 @@ def make_row(job: Job, found: dict[str, Any], modules: Modules) -> Row:
     if (job.algorithm, job.engine) == ("sideways", "pipelined"):
         speedup = bound(job, modules)
     shown = ("model", "algorithm", "engine", "devices", "device_kind", "purpose", "batch", "frames",
-             "size", "steps", "repeats", "link_gbps", "wide", "jit")  # fmt: skip
+             "size", "steps", "repeats", "link_gbps", "wide", "jit", "precision",
+             "plain")  # fmt: skip
     return {
         **{name: getattr(job, name) for name in shown},
         **found,
@@ -65,7 +66,7 @@ def add_speedups(rows: Sequence[Row]) -> None:
         base = find(
             rows, purpose="speed", algorithm="bp", engine="frame_by_frame",
             model=row["model"], devices=row["devices"], device_kind=row["device_kind"],
-            wide=False, jit=False,
+            plain=True,
         )  # fmt: skip
         if base and row["purpose"] == "speed":
             row["speedup"] = row["steps_per_second"] / base["steps_per_second"]

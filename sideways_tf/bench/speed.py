@@ -40,6 +40,7 @@ define("placement", "balanced", "what: balanced, one_per_module, or a device num
 define("widen", False, "what: on the most devices, rows whose modules are shared out by output "
        "channels, beside those of whole modules")
 define("jit", False, "what: on one device, batched engines that XLA compiles beside the others")
+define("precisions", [], "what: beside float32, Sideways in mixed_bfloat16, mixed_float16")
 define("link_gbps", 0.0, "simulated accelerators: speed of each one's link in Gbit/s, over which "
        "what others send it arrives; 0: sending costs nothing", low=0)
 define("times", "flops", "simulated accelerators: module times are equal, from flops, measured "
@@ -71,6 +72,12 @@ def main() -> int:
     unknown = [name for name in FLAGS.models if name not in MODEL_WORDS]
     if unknown or not FLAGS.models:
         raise UserError(f"--models={','.join(FLAGS.models)}: choose from {', '.join(MODEL_WORDS)}")
+    short = ("mixed_bfloat16", "mixed_float16")
+    if not set(FLAGS.precisions) <= set(short):
+        raise UserError(
+            f"--precisions={','.join(FLAGS.precisions)}: choose from {', '.join(short)}; float32 "
+            "is always there"
+        )
     folder = Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     results = Results(folder / "measured.jsonl")
@@ -103,6 +110,11 @@ def measure_model(model: str, results: Results) -> list[Row]:
             f"--link_gbps={FLAGS.link_gbps:g} is for --devices=simulated:N: others "
             "have links of their own"
         )
+    if kind in ("simulated", "workers") and (FLAGS.jit or FLAGS.precisions):
+        raise UserError(
+            f"--devices={FLAGS.devices}: --jit and --precisions are for the arithmetic of this "
+            "machine's devices, cpu or gpu; leave them out"
+        )
     profile = results.of(job)
     modules = profile["modules"]
     if kind == "simulated":
@@ -113,8 +125,9 @@ def measure_model(model: str, results: Results) -> list[Row]:
         ]
     template = dataclasses.replace(job, device_kind=profile["device_kind"])
     jobs = plan.speed_jobs(
-        template, modules, profile["devices"], FLAGS.placement, FLAGS.widen, FLAGS.jit
-    )
+        template, modules, profile["devices"], FLAGS.placement, FLAGS.widen, FLAGS.jit,
+        FLAGS.precisions,
+    )  # fmt: skip
     if kind not in ("simulated", "workers"):
         jobs += plan.memory_jobs(jobs, memory_frames())
     rows = []

@@ -33,6 +33,7 @@ COLUMNS = {
     "busy share of each device": lambda row: " ".join(map(percent, row["busy_share"] or [])),
     "peak memory": lambda row: megabytes(row["peak_memory_bytes"]),
     "import to first loss": lambda row: f"{row['first_step_seconds']:.1f} s",
+    "tracing": lambda row: f"{row['trace_seconds']:.1f} s" if row["trace_seconds"] else "",
 }
 MODULE_COLUMNS = {
     "device": lambda module: shared_words(module),
@@ -57,7 +58,8 @@ def markdown(rows: Sequence[Row], times: str, command: str, machine: str) -> str
     models = list(dict.fromkeys(row["model"] for row in rows))
     tables = [
         beside_paper(rows, models), comparisons(rows, models), cuts(rows, models),
-        shared_out(rows, models), memories(rows, models), all_rows(rows),
+        shared_out(rows, models), shortened(rows, models), memories(rows, models),
+        all_rows(rows),
         *[module_table(rows, model) for model in models],
     ]  # fmt: skip
     parts = [
@@ -72,8 +74,9 @@ def markdown(rows: Sequence[Row], times: str, command: str, machine: str) -> str
 
 
 def engine_words(row: Row) -> str:
-    """The engine, whether modules were shared out, whether XLA has compiled it."""
+    """The engine, whether modules were shared out, whether XLA has compiled it, its numbers."""
     more = (", widened" if row["wide"] else "") + (", compiled (XLA)" if row["jit"] else "")
+    more += f", {row['precision']}" if row["precision"] != "float32" else ""
     return ENGINE_WORDS[row["algorithm"], row["engine"]] + more
 
 
@@ -91,7 +94,8 @@ def speed_row(
     """The row of `model` and `engine` on one device, else on the most."""
     most = max(row["devices"] for row in rows if row["model"] == model)
     wanted = {"model": model, "purpose": "speed", "devices": 1 if one else most}
-    return find(rows, algorithm=engine[0], engine=engine[1], wide=wide, jit=False, **wanted)
+    kind = {"wide": True} if wide else {"plain": True}
+    return find(rows, algorithm=engine[0], engine=engine[1], **kind, **wanted)
 
 
 def beside_paper(rows: Sequence[Row], models: Sequence[str]) -> Table:
@@ -211,6 +215,22 @@ def shared_out(rows: Sequence[Row], models: Sequence[str]) -> Table:
         "counted has whole modules, on as many devices."
     )
     return Table("## Modules shared out (`--widen`)", head, lines, below=[below])
+
+
+def shortened(rows: Sequence[Row], models: Sequence[str]) -> Table:
+    """What compiled engines, and those of short numbers, are over the same in float32."""
+    lines = []
+    for row in rows:
+        if row["plain"] or row["wide"] or row["model"] not in models:
+            continue
+        same = {name: row[name] for name in ("model", "algorithm", "engine", "devices", "purpose")}
+        base = find(rows, plain=True, **same)
+        if base:
+            lines.append([MODEL_WORDS[row["model"]], placed_words(row), ratio(row, base)])
+    head = ["model", "what", "over the same, float32, not compiled"]
+    return Table("## Compiled, and short numbers", head, lines, below=[
+        "The first step of a compiled engine, which compiles, is not among those timed."
+    ])  # fmt: skip
 
 
 def memories(rows: Sequence[Row], models: Sequence[str]) -> Table:

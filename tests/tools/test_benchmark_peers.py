@@ -40,11 +40,14 @@ def test_rivals_have_to_compute_the_same():
 
 @pytest.mark.once
 def test_a_run_of_two_engines(tmp_path):
-    names = "--rivals=Sideways, pipelined;Sideways, time-shifted;data-parallel BP, batched"
+    names = (
+        "--rivals=Sideways, pipelined;Sideways, pipelined, one device;BP, batched, plain Keras;"
+        "BP, batched;data-parallel BP, batched"
+    )
     done = benchmark(names, "--batch_size=1", f"--output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     kept = json.loads((tmp_path / "peers.json").read_text())
-    assert [len(each["seconds"]) for each in kept] == [1, 1]
+    assert [len(each["seconds"]) for each in kept] == [1] * 4
     assert "a batch of 1 cannot be shared out evenly" in done.stdout
     assert (tmp_path / "peers.md").read_text().strip() in done.stdout
 

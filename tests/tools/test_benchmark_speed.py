@@ -129,6 +129,12 @@ class TestPlan:
         both = plan.speed_jobs(job(device_kind="cpu"), THREE, 2, "balanced", jit=True)
         assert [j.engine for j in both if j.jit] == ["batched", "time_shifted"]
         assert plan.memory_jobs(both, [8]) == plan.memory_jobs(jobs, [8])
+        short = plan.speed_jobs(
+            job(device_kind="cpu"), THREE, 2, "balanced", precisions=["mixed_bfloat16"]
+        )
+        extra = [(j.engine, j.devices) for j in short if j.precision == "mixed_bfloat16"]
+        assert extra == [("time_shifted", 1), ("pipelined", 2)]
+        assert plan.memory_jobs(short, [8]) == plan.memory_jobs(jobs, [8])
         memory = plan.memory_jobs(jobs, [8, 16])
         assert {(j.algorithm, j.engine, j.devices, j.frames) for j in memory} == {
             (*engine, k)
@@ -172,7 +178,7 @@ class TestPlan:
 def measured(job_, rate, **changes):
     found = {
         "steps_per_second": rate, "peak_memory_bytes": None, "device_peak_memory_bytes": [],
-        "clip_bytes": 0, "busy_share": None, "first_step_seconds": 5.0,
+        "clip_bytes": 0, "busy_share": None, "first_step_seconds": 5.0, "trace_seconds": 2.0,
         "core_seconds_per_step": 2 / rate, **changes,
     }  # fmt: skip
     return rows.make_row(job_, found, THREE)
@@ -234,6 +240,21 @@ class TestTable:
         (line,) = table.fastest(made, "vgg8")
         best, other = "data-parallel BP, batched on 2", "Sideways, pipelined on 2"
         assert line == [f"fastest at B = 1: {best}", other, "1.20x", ""]
+
+    def test_compiled_and_short_numbers_stand_beside_their_like(self):
+        one = {"devices": 1, "placement": (0, 0, 0), "device_kind": "cpu"}
+        other = {**one, "engine": "time_shifted"}
+        made = [
+            measured(frame_by_frame(**one), 4.0), measured(job(**one), 3.0),
+            measured(job(**other), 2.0), measured(job(**other, jit=True), 1.0),
+            measured(job(**one, precision="mixed_float16"), 0.6),
+        ]  # fmt: skip
+        rows.add_speedups(made)
+        assert [row["speedup"] for row in made] == [1.0, 0.75, 0.5, 0.25, 0.15]
+        assert table.shortened(made, ["vgg8"]).rows == [
+            ["VGG-8", "Sideways, time-shifted, compiled (XLA) on 1", "0.50x"],
+            ["VGG-8", "Sideways, pipelined, mixed_float16 on 1", "0.20x"],
+        ]  # fmt: skip
 
     def test_one_device_by_clock_and_by_processor(self):
         one = {"devices": 1, "placement": (0, 0, 0), "device_kind": "cpu"}
@@ -330,6 +351,7 @@ def test_cpu_profile():
     [
         {"algorithm": "bp", "engine": "keras", "devices": 1, "placement": (0,) * 6},
         {"engine": "time_shifted", "devices": 1, "placement": (0,) * 6, "jit": True},
+        {"precision": "mixed_float16"},
         {"shares": ((((0, 32),),) + (((0, 32), (1, 32)),) + tuple(((1, n),) for n in
                                                                     (64, 128, 256, 4)))},
     ],
@@ -362,6 +384,8 @@ def test_data_parallel_bp_is_bp():
     [
         (["--devices=gpu"], "sees no GPU here"),
         (["--devices=simulated"], "say how many accelerators"),
+        (["--devices=simulated:2", "--jit"], "--jit and --precisions are for the arithmetic"),
+        (["--precisions=float16"], "choose from mixed_bfloat16, mixed_float16"),
         (["--devices=simulated:2", "--frames=10"], "10 frames are too few for 6 modules"),
         (["--devices=simulated:2", "--placement=0,0,0,1,1,2"], "no device '2'; there are 2"),
     ],
