@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,23 @@ def parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         NaN or infinite.
       absl.flags.Error: an unknown flag or a value that it does not take.
     """
-    unparsed = values([argv[0], *_expanded(argv[1:])])[1:]
+    try:
+        unparsed = values([argv[0], *_expanded(argv[1:])])[1:]
+    except flags.IllegalFlagValueError as error:
+        raise _in_our_words(error) from None
     for name in values:
         number = values[name].value
         if isinstance(number, float) and not math.isfinite(number):
             raise UserError(f"--{name}={number}: give a finite number")
     return unparsed
+
+
+def _in_our_words(error: flags.IllegalFlagValueError) -> Exception:
+    """Of what is no number Python says how it tried to read it."""
+    found = re.match(r"flag (--\S+?=.*): (invalid literal for int|could not convert)", str(error))
+    if not found:
+        return error
+    return UserError(f"{found[1]}: give a {'whole ' * ('int' in found[2])}number")
 
 
 def _expanded(arguments: Sequence[str], within: tuple[Path, ...] = ()) -> Iterator[str]:

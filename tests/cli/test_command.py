@@ -78,6 +78,8 @@ def test_what_is_not_there_is_said_before_tensorflow_is_imported(words, tmp_path
         (["train", "--framez=3"], "framez"),
         (["train", "--learning_rate=nan"], "--learning_rate=nan: give a finite number"),
         (["bench", "speed", "--step_ms=inf"], "--step_ms=inf: give a finite number"),
+        (["bench", "speed", "--step_ms=a"], "--step_ms=a: give a number"),
+        (["bench", "wide", "--devices=x"], "--devices=x: give a whole number"),
         (["train", "--flagfile"], "no such file"),
         (["train", "--no_such"], "Unknown command line flag 'no_such'"),
         (["plot", "stride"], "name folders of runs"),
