@@ -27,6 +27,8 @@ FLAGS, define = options.new_flags()
 define("workdir", "", "run: the folder of the run to test")
 define("data_dir", None, "data: where the videos are now")
 define("cache_dir", None, "data: where prepared data sets are kept now")
+define("videos", "test", "run: train: those that it was trained on, without augmentation",
+       choices=("test", "train"))  # fmt: skip
 define("output_dir", "", "run: folder for confusion.csv and .png; empty: that of the run")
 define("json", False, "run: print the table as JSON, classes by name")
 options.define_screen(FLAGS)
@@ -46,14 +48,17 @@ def main() -> None:
 
     make.start_tensorflow(config)
     model, dataset, done = make.open_trained(config, folder)
+    if FLAGS.videos == "train":
+        dataset = dataset.trained_on()
     report = make_test(config, dataset, model, folder).measure()
-    said = {"iteration": done, **report.as_dict(dataset.class_names)}
+    said = {"iteration": done, "tested_on": FLAGS.videos, **report.as_dict(dataset.class_names)}
     pictures = [] if config.autoencodes else _confusion(report, dataset.class_names, folder.path)
     if FLAGS.json:
         print(json.dumps(said, indent=2))
         return
     where = "".join(f"\n{path}" for path in pictures)
-    text = f"{folder.path} at iteration {done}\n{report.table(dataset.class_names)}{where}"
+    of = "" if FLAGS.videos == "test" else ", videos trained on"
+    text = f"{folder.path} at iteration {done}{of}\n{report.table(dataset.class_names)}{where}"
     SCREEN.say("result", text, workdir=str(folder.path), files=list(map(str, pictures)), **said)
 
 
@@ -62,7 +67,8 @@ def _confusion(report: Any, names: Sequence[str], path: Path) -> list[Path]:
 
     folder = Path(FLAGS.output_dir).expanduser() if FLAGS.output_dir else path
     try:
-        return write_confusion(report, names, folder / "confusion")
+        name = "confusion" if FLAGS.videos == "test" else "confusion_train"
+        return write_confusion(report, names, folder / name)
     except OSError as error:
         raise UserError(f"--output_dir={folder}: cannot be written ({error.strerror})") from None
 

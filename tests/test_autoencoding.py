@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sideways_tf.runs import make
+from sideways_tf.runs.folder import RunFolder
 from tests.test_train import ROOT, cache, command, train, weights
 
 __all__ = ["cache"]  # a fixture
@@ -78,6 +80,23 @@ def test_evaluate_gives_the_error_of_the_run(algorithm, runs, cache):
     assert done.returncode == 0, done.stderr[-2000:]
     results = json.loads((runs / algorithm / "results.json").read_text())
     assert json.loads(done.stdout)[algorithm]["error"] == results["test_error"]
+
+
+def test_evaluate_on_the_videos_trained_on(runs, cache):
+    """Their floor is of the data alone: known from the same frames, read here by hand."""
+    done = subprocess.run(
+        command("evaluate", cache, f"--workdir={runs / 'bp'}", "--videos=train", "--json"),
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout)
+    assert said["tested_on"] == "train"
+    config = RunFolder(runs / "bp").config()
+    floors = []
+    for frames, *_ in make.load_dataset(config).train_videos(make.clip_of(config)):
+        late = frames[5:].numpy() - frames[:-5].numpy()  # D - 1 steps.
+        floors.append(np.mean(late**2))  # Each video counts alike.
+    assert said["sideways"]["floor"] == pytest.approx(np.mean(floors), rel=1e-5)
 
 
 def test_stopped_and_continued_equals_unbroken_bit_for_bit(runs, cache, tmp_path):

@@ -74,6 +74,13 @@ class VideoDataset:
         part.num_train, part.num_test = (len(part.records[split]) for split in ("train", "test"))
         return part
 
+    def trained_on(self) -> "VideoDataset":
+        """This data set with its training videos in the place of the test videos."""
+        part = copy.copy(self)
+        part.records = {**self.records, "test": self.records["train"]}
+        part.num_test = self.num_train
+        return part
+
     def train_batches(
         self, clip: Clip, *, seed: int, epoch: int, skip: int = 0, batch_size: int
     ) -> tf.data.Dataset:

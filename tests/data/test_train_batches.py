@@ -149,6 +149,14 @@ def test_train_videos_have_the_form_of_test_videos(dataset: VideoDataset) -> Non
     assert {int(video_numbers(pixels)[0]) for pixels, _, _ in videos} == set(range(NUM_TRAIN))
 
 
+def test_tested_on_the_training_videos(dataset: VideoDataset) -> None:
+    part = dataset.trained_on()
+    videos = part.test_videos(Clip(**CLIP)).as_numpy_iterator()
+    assert {int(video_numbers(pixels)[0]) for pixels, _, _ in videos} == set(range(NUM_TRAIN))
+    assert (part.num_train, part.num_test) == (NUM_TRAIN, NUM_TRAIN)
+    assert dataset.num_test != NUM_TRAIN
+
+
 @pytest.mark.parametrize(("length", "stride"), [(1, 1), (4, 1), (7, 2), (5, 3), (100, 1)])
 def test_pieces_make_up_the_whole_videos(dataset: VideoDataset, length: int, stride: int) -> None:
     clip = Clip(1, 24, stride)
