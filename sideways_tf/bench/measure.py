@@ -230,9 +230,6 @@ def row(job: Job) -> dict[str, Any]:
     clip = tf.raw_ops.RandomUniform(shape=[job.frames, *frame_spec(job).shape], dtype=tf.float32)
     classes = WIDTH if job.device_kind == "simulated" else job.classes
     labels = tf.random.uniform([job.batch], maxval=classes, dtype=tf.int32)
-    if job.device_kind == "workers":  # As if it were read there.
-        with tf.device(names[job.placement[0]]):
-            clip = tf.identity(clip)
     ready = time.perf_counter()
     traced = None
     if hasattr(step, "get_concrete_function"):

@@ -77,8 +77,7 @@ def make_step(peer: Peer) -> Callable[[], float]:
         peer.size, peer.classes, 0.0, 1, 1, threads, workers=workers,
     )  # fmt: skip
     names = start_tensorflow(job)
-    with tf.device(names[0]):  # Where module 1 is.
-        clip, labels = (tf.constant(each) for each in peer.data())
+    clip, labels = (tf.constant(each) for each in peer.data())
     labels = tf.cast(labels, tf.int32)
     if engine.startswith("mirrored"):
         parallel = DataParallel(

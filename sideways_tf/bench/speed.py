@@ -34,7 +34,7 @@ FLAGS, define = options.new_flags()
 define("models", ["simple_cnn", "vgg8"], "what: networks")
 define("devices", "auto",
        "what: gpu (all), gpu:N, cpu:N (logical CPUs), simulated:N, workers:HOST:PORT,HOST:PORT "
-       "(`sideways worker`; the clip lies on module 1's); auto: all GPUs, else all cores")
+       "(`sideways worker`; frames come from here, as in training); auto: all GPUs, else all cores")
 define("placement", "balanced", "what: balanced, one_per_module, or a device number for each "
        "module, comma-separated, from 0")
 define("widen", False, "what: on the most devices, rows whose modules are shared out by output "

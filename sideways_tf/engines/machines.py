@@ -9,6 +9,8 @@ runs a loop of its own over its own modules, and knows of the others only what c
 
 A loop puts what it sends into a queue of its own machine. Beside the loops, as many transfers as
 there are steps each wait for one element and put it into a queue of the machine that reads it.
+Frames come so, too, one after the other from the machine that has the clip: module 1 begins with
+the first and does not wait for the last.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ def machines_of(network: Network) -> list[str]:
     if any(len(each) > 1 for each in own):
         return []
     return list(dict.fromkeys(name for each in own for name in each))
+
+
+# Frames on their way at once, and waiting: a few, so that the first one has the link to itself.
+FRAMES_AHEAD = 4
 
 
 class Elsewhere(NamedTuple):
@@ -105,18 +111,21 @@ class Post:
     """All that crosses between the machines of a network.
 
     Args:
-      batch: B, None where it is not known.
+      clip: [K, B, ...], as it comes in.
 
     Attributes:
       machines: of each module.
+      frames: the queue of the frames of `clip`, on module 1's machine.
       ways: for each thing that is sent, the queue on its sender's machine and on its reader's.
     """
 
-    def __init__(self, network: Network, batch: int | None):
+    def __init__(self, network: Network, clip: tf.Tensor):
         self.machines = [machine_of(module.device) for module in network.modules]
         self.ways: dict[Sent, tuple[Queue, Queue]] = {}
         self.ready: dict[str, list[tf.Operation]] = {}
-        own = uuid.uuid4().hex
+        own, batch = uuid.uuid4().hex, clip.shape[1]
+        frame = tf.TensorSpec(clip.shape[1:], clip.dtype)
+        self.clip, self.frames = clip, Queue(f"{own}/frames", self.machines[0], frame)
         for edge in network.wiring.edges:
             source, target = (self.machines[i - 1] for i in (edge.source, edge.target))
             h_in, h_out = network.specs[edge.target - 1][0], network.specs[edge.source - 1][1]
@@ -136,7 +145,8 @@ class Post:
         What an earlier call, perhaps one that failed, has left is taken out. Where modules read
         what others have sent at the step before, that is there for the first step.
         """
-        ready = [q.drained() for pair in self.ways.values() for q in pair if q.machine == machine]
+        queues = [self.frames, *(queue for pair in self.ways.values() for queue in pair)]
+        ready = [queue.drained() for queue in queues if queue.machine == machine]
         for sent, (_, into) in self.ways.items():
             if sent.machine == machine and reads_last_step:
                 carried = state.carried[sent.module - 1]
@@ -153,19 +163,28 @@ class Post:
                 with tf.control_dependencies(self.ready[into.machine]):
                     into.put(value, into.beside)
 
+    def feed(self) -> None:
+        """All frames, in order, beside the loops."""
+        there: list[tf.Operation] = []
+        for t in range(self.clip.shape[0]):
+            with tf.control_dependencies(there[-FRAMES_AHEAD:][:1]), tf.device(processor("")):
+                frame = self.clip[t]
+            with tf.control_dependencies(self.ready[self.frames.machine]):
+                there.append(self.frames.put(frame, self.frames.beside))
+
 
 class Mail:
     """The post of one machine.
 
     Attributes:
-      order: int32 [] for each way. Several steps of a loop are in flight, and a queue knows nothing
-        of steps: what goes through it at step t waits for what went at step t - 1.
+      order: int32 [] for each way, and for the frames. Several steps of a loop are in flight, and a
+        queue knows nothing of steps: what goes through it at step t waits for what went at t - 1.
     """
 
     def __init__(self, post: Post, machine: str):
         self.post, self.machine = post, machine
         with tf.device(processor(machine)):
-            self.order: list[tf.Tensor] = [tf.constant(0) for _ in post.ways]
+            self.order: list[tf.Tensor] = [tf.constant(0) for _ in (*post.ways, "frames")]
 
     def send(self, kind: str, module: int, value: tf.Tensor) -> None:
         """To every machine that reads it, if any."""
@@ -181,10 +200,15 @@ class Mail:
     def read(self, kind: str, module: int) -> tf.Tensor:
         """The next one."""
         sent = Sent(kind, module, self.machine)
-        number = list(self.post.ways).index(sent)
+        return self._take(list(self.post.ways).index(sent), self.post.ways[sent][1])
+
+    def frame(self) -> tf.Tensor:
+        """The next one of the clip, for the machine of module 1."""
+        return self._take(-1, self.post.frames)
+
+    def _take(self, number: int, queue: Queue) -> tf.Tensor:
         with tf.control_dependencies([self.order[number]]):
-            into = self.post.ways[sent][1]
-        value = into.take(into.in_loop)
+            value = queue.take(queue.in_loop)
         self._done(number, value)
         return value
 

@@ -110,7 +110,7 @@ def _scan_apart(
     keep_outputs: bool,
 ) -> Scanned:
     """As `scan`, from an empty pipe, with weights that stand still: one loop on each machine."""
-    post = Post(network, clip.shape[1])
+    post = Post(network, clip)
     batch = clip.shape[1] if clip.shape[1] is not None else tf.shape(clip)[1]
     found: dict[str, Scanned] = {}
     for machine in machines_of(network):
@@ -122,6 +122,7 @@ def _scan_apart(
                 scheme, seen, state, clip, targets, seeds,
                 keep_outputs=keep_outputs and seen.here(network.depth),
             )  # fmt: skip
+    post.feed()
     post.carry(clip.shape[0] - scheme.reads_last_step)
     own = [found[machine] for machine in post.machines]
     carried = [part.state.carried[i] for i, part in enumerate(own)]
@@ -193,15 +194,15 @@ class _Body:
     ) -> tuple:
         modules = self.network.modules
         x = y = None
-        if self.network.here(1):
-            with tf.device(modules[0].device):
-                x = self.clip[n]
-        if self.network.here(len(modules)):
-            with tf.device(modules[-1].device):
-                y = self.targets[n]
         mail = self.network.mail
         if mail:
             mail.order = list(state.order)
+        if self.network.here(1):
+            with tf.device(modules[0].device):
+                x = mail.frame() if mail else self.clip[n]
+        if self.network.here(len(modules)):
+            with tf.device(modules[-1].device):
+                y = self.targets[n]
         state, learnt = self.scheme.step(self.network, state, x, y, self.seeds)
         if mail:
             state = state._replace(order=mail.order)
