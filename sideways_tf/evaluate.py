@@ -5,7 +5,7 @@
 By the mean of the per-frame class probabilities, or the reconstruction error of what a stream
 shows. Takes the configuration from the run's folder; --data_dir and --cache_dir may be given anew.
 Of classes it also writes which is taken for which, confusion.csv and confusion.png, into the run's
-folder or --output_dir.
+folder or --output_dir; with --videos=train the names are confusion_train.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
     sideways bench wide
     sideways bench wide --pairs=3 --steps=1 --frames=16       a quick look
+    sideways bench wide --lend                                as TensorFlow runs logical CPUs
 
-The network has five modules; the second, a convolution, has about 80 % of the operations, so that
+The network has five modules; the second, a convolution, has about 80 % of the work, so that
 whole modules gain at most 1.25x. Both ways start from the same weights, have to agree on the loss,
-and take turns in one run; one thread a kernel. The median of the pairs' ratios counts.
+and take turns in one run; one thread a kernel. The median of the pairs' ratios counts. A device
+computes one pass at a time (`one_at_a_time.py`); with --lend TensorFlow lends it the threads of the
+others, so that whole modules take all cores, too, and there is nothing to gain.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ define("frames", 32, "K, frames of a clip", low=9)
 define("size", 112, "height and width of the frames, in pixels", low=16)
 define("pairs", 5, "turns of both ways", low=1)
 define("steps", 2, "training steps of a turn", low=1)
+define("lend", False, "let logical devices compute several passes at once, on each other's threads")
 define("json", False, "print JSON")
 
 TOLERANCE = 1e-4
@@ -66,15 +70,19 @@ def network() -> list[tf.keras.layers.Layer]:
     """Five modules, unbuilt; the second has about 80 % of the work."""
     import tensorflow as tf
 
-    from sideways_tf.networks.simple_cnn import convolution
+    from sideways_tf.bench.one_at_a_time import HeldConv2D
 
-    conv = tf.keras.layers.Conv2D
-    large = conv(64, 5, 1, "same", activation="relu", use_bias=False, name="large")
-    narrow = conv(32, 1, 2, "same", activation="relu", use_bias=False, name="narrow")
+    def conv(filters: int, size: int, strides: int, name: str) -> tf.keras.layers.Layer:
+        if not FLAGS.lend:
+            return HeldConv2D(filters, size, strides, name=name)
+        return tf.keras.layers.Conv2D(
+            filters, size, strides, "same", activation="relu", use_bias=False, name=name
+        )
+
     head = [tf.keras.layers.GlobalAveragePooling2D(), tf.keras.layers.Dense(10)]
     return [
-        convolution(32, 2, 1), large, narrow, convolution(128, 1, 4),
-        tf.keras.Sequential(head, name="linear"),
+        conv(64, 3, 4, "first"), conv(256, 5, 1, "large"), conv(64, 1, 1, "narrow"),
+        conv(128, 3, 2, "last"), tf.keras.Sequential(head, name="linear"),
     ]  # fmt: skip
 
 

@@ -23,6 +23,9 @@ import tensorflow as tf
 
 from sideways_tf.engines.network import Network, State
 
+# Frames on their way at once: few, so that the first one has the link almost to itself.
+FRAMES_AHEAD = 4
+
 
 def machine_of(device: str) -> str:
     """'/job:worker/replica:0/task:1' of that worker's devices, "" of those of this machine."""
@@ -44,10 +47,6 @@ def machines_of(network: Network) -> list[str]:
     if any(len(each) > 1 for each in own):
         return []
     return list(dict.fromkeys(name for each in own for name in each))
-
-
-# Frames on their way at once, and waiting: a few, so that the first one has the link to itself.
-FRAMES_AHEAD = 4
 
 
 class Elsewhere(NamedTuple):

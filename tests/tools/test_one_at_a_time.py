@@ -1,0 +1,63 @@
+"""The convolution that holds its device: the numbers of a plain one, whole and shared out."""
+
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sideways_tf.bench.one_at_a_time import HeldConv2D, alone
+from sideways_tf.engines import make_engine
+from sideways_tf.modules import SidewaysBlock
+
+PLAIN = {"padding": "same", "activation": "relu", "use_bias": False}
+
+
+def episode(kind, slices):
+    tf.keras.utils.set_random_seed(0)
+    more = {} if kind is HeldConv2D else PLAIN
+    head = [tf.keras.layers.GlobalAveragePooling2D(), tf.keras.layers.Dense(3)]
+    layers = [kind(4, 3, 2, **more), kind(8, 5, **more), tf.keras.Sequential(head)]
+    places = [[], slices, []]
+    modules = [
+        SidewaysBlock(layer, f"CPU:{n % 2}", each)
+        for n, (layer, each) in enumerate(zip(layers, places, strict=True))
+    ]
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits
+    engine = make_engine("sideways", modules, loss, "pipelined")
+    engine.build(tf.TensorSpec([2, 8, 8, 3]))
+    clip = tf.random.stateless_uniform([7, 2, 8, 8, 3], [0, 1])
+    found = engine(clip, tf.zeros([7, 2], tf.int32), tf.constant([0, 0]))
+    return [np.asarray(x) for x in tf.nest.flatten([found.loss, found.pseudo_gradients])]
+
+
+@pytest.mark.parametrize("slices", [[], [("CPU:0", 3), ("CPU:1", 5)]], ids=["whole", "shared out"])
+def test_a_held_convolution_is_a_convolution(slices):
+    expected = episode(tf.keras.layers.Conv2D, [])
+    for held, plain in zip(episode(HeldConv2D, slices), expected, strict=True):
+        np.testing.assert_allclose(held, plain, rtol=2e-5, atol=1e-7)  # float32, other orders.
+    assert all(np.any(x) for x in expected)
+
+
+def test_a_device_computes_one_pass_at_a_time():
+    running, most = [0], [0]
+
+    def work(x):
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.002)  # Others would go on meanwhile.
+        running[0] -= 1
+        return x
+
+    @tf.function
+    def many(x):
+        found = []
+        with tf.device("CPU:0"):
+            for n in range(20):
+                found += alone(
+                    lambda x: [tf.numpy_function(work, [x], tf.float32, stateful=False)], x + n
+                )
+        return tf.add_n(found)
+
+    assert float(many(tf.constant(1.0))) == 20 + 190
+    assert most[0] == 1
