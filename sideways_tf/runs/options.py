@@ -82,12 +82,13 @@ def parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     return unparsed
 
 
-def _in_our_words(error: flags.IllegalFlagValueError) -> Exception:
+def _in_our_words(error: flags.IllegalFlagValueError) -> flags.IllegalFlagValueError:
     """Of what is no number Python says how it tried to read it."""
     found = re.match(r"flag (--\S+?=.*): (invalid literal for int|could not convert)", str(error))
     if not found:
         return error
-    return UserError(f"{found[1]}: give a {'whole ' * ('int' in found[2])}number")
+    kind = "whole number" if "int" in found[2] else "number"
+    return flags.IllegalFlagValueError(f"{found[1]}: give a {kind}")
 
 
 def _expanded(arguments: Sequence[str], within: tuple[Path, ...] = ()) -> Iterator[str]:
