@@ -3,6 +3,7 @@
     sideways bench wide
     sideways bench wide --pairs=3 --steps=1 --frames=16       a quick look
     sideways bench wide --lend                                as TensorFlow runs logical CPUs
+    sideways bench wide --slices=256,160,152,148,144          what slices of the large module cost
 
 The network has five modules; the second, a convolution, has about 80 % of the work, so that
 whole modules gain at most 1.25x. Both ways start from the same weights, have to agree on the loss,
@@ -35,9 +36,14 @@ define("size", 112, "height and width of the frames, in pixels", low=16)
 define("pairs", 5, "turns of both ways", low=1)
 define("steps", 2, "training steps of a turn", low=1)
 define("lend", False, "let logical devices compute several passes at once, on each other's threads")
+define(
+    "slices", [], "instead: what slices of so many channels of the large module take, forward and "
+    "backward, in turns",
+)  # fmt: skip
 define("json", False, "print JSON")
 
 TOLERANCE = 1e-4
+LARGE = 256  # Channels of the large module.
 
 
 def main() -> None:
@@ -49,6 +55,9 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(FLAGS.devices)
     split_cpu(FLAGS.devices)
+    if FLAGS.slices:
+        print(measure_slices(channels_of(FLAGS.slices)))
+        return
     found = measure()
     if FLAGS.json:
         print(json.dumps(found))
@@ -81,7 +90,7 @@ def network() -> list[tf.keras.layers.Layer]:
 
     head = [tf.keras.layers.GlobalAveragePooling2D(), tf.keras.layers.Dense(10)]
     return [
-        conv(64, 3, 4, "first"), conv(256, 5, 1, "large"), conv(64, 1, 1, "narrow"),
+        conv(64, 3, 4, "first"), conv(LARGE, 5, 1, "large"), conv(64, 1, 1, "narrow"),
         conv(128, 3, 2, "last"), tf.keras.Sequential(head, name="linear"),
     ]  # fmt: skip
 
@@ -128,6 +137,37 @@ def measure() -> dict:
         "lowest": ratios[0],
         "highest": ratios[-1],
     }
+
+
+def channels_of(given: list[str]) -> list[int]:
+    """--slices as numbers of channels; UserError for others than 1 to those of the module."""
+    for each in given:
+        if not (each.isdecimal() and 1 <= int(each) <= LARGE):
+            raise UserError(f"--slices={each}: give numbers of channels from 1 to {LARGE}")
+    return [int(each) for each in given]
+
+
+def measure_slices(channels: list[int]) -> str:
+    """A table: milliseconds of each slice, and over its share of the whole module's."""
+    import tensorflow as tf
+
+    from sideways_tf.plan.times import measure as module_times
+    from sideways_tf.report.table import Table
+
+    side = FLAGS.size // 4
+    frame = tf.TensorSpec([FLAGS.batch_size, side, side, 3], tf.float32)
+    best: dict[int, float] = {}
+    for _ in range(FLAGS.pairs):
+        for units in {LARGE: None, **dict.fromkeys(channels)}:
+            below = tf.keras.layers.Conv2D(64, 1)  # So that there is a gradient for what is below.
+            layer = tf.keras.layers.Conv2D(units, 5, 1, "same", activation="relu", use_bias=False)
+            found = module_times([below, layer], frame, "CPU:0", FLAGS.steps)[1]
+            best[units] = min(found.both, best.get(units, found.both))
+    rows = [
+        [str(n), f"{1000 * seconds:.1f}", f"{seconds / best[LARGE] * LARGE / n:.2f}"]
+        for n, seconds in best.items()
+    ]
+    return Table("", ["channels", "ms", "over its share of the whole"], rows).markdown()
 
 
 def make_step(plan: list[Shares], frame: tf.TensorSpec) -> Callable[[], float]:

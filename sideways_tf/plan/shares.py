@@ -16,8 +16,11 @@ from sideways_tf.plan import balance
 # A slice has at least one of so many parts of its module: thinner ones read all of the input for
 # little work.
 THINNEST = (64, 16, 8, 4, 2)
-# Kernels compute channels in blocks: slices of whole ones, where that costs no more than LOSS.
+# Kernels compute channels in blocks. A slice of broken ones is priced BROKEN above its share; on
+# CPUs it takes 10 to 18 % more (docs/speed.md). Of plans within LOSS of the shortest, the one with
+# the largest blocks.
 BLOCKS = (16, 8, 1)
+BROKEN = 0.08
 LOSS = 0.02
 ROUNDS = 40
 
@@ -124,13 +127,21 @@ def waits(
 
 
 def device_seconds(
-    loads: Sequence[Load], placed: Sequence[Shares], devices: int, links: Links = FREE
+    loads: Sequence[Load],
+    placed: Sequence[Shares],
+    devices: int,
+    links: Links = FREE,
+    broken: float = 0.0,
 ) -> list[float]:
-    """How long each device is at work in a computation step; what arrives is waited for."""
+    """How long each device is at work in a computation step; what arrives is waited for.
+
+    A slice of broken blocks is counted `broken` more, as a part of its time.
+    """
     sums = [0.0] * devices
     for load, shares in zip(loads, placed, strict=True):
         for share in shares:
-            sums[share[0]] += load.seconds * part(share, shares)
+            more = broken if len(shares) > 1 and share[1] % BLOCKS[0] else 0.0
+            sums[share[0]] += load.seconds * part(share, shares) * (1 + more)
     if links != FREE:
         for there in waits(loads, placed, links):
             for device, seconds in there.items():
@@ -148,7 +159,7 @@ def widen(loads: Sequence[Load], devices: int, links: Links = FREE) -> list[Shar
     """The best plan found: modules shared out where that makes a computation step shorter."""
 
     def longest(placed: Sequence[Shares]) -> float:
-        return max(device_seconds(loads, placed, devices, links))
+        return max(device_seconds(loads, placed, devices, links, BROKEN))
 
     plans = [(BLOCKS[0], whole(loads, devices)), *_candidates(loads, devices)]
     enough = min(longest(placed) for _, placed in plans) * (1 + LOSS)

@@ -36,6 +36,10 @@ def test_whole_blocks_of_channels_where_they_cost_little():
     # 61 and 67 of 128 are even, 161 seconds; 64 and 64 take 164, 1.9 % more.
     plan = shares.widen([Load(100.0), Load(128.0, 128), Load(94.0)], 2)
     assert plan[1] == ((0, 64), (1, 64))
+    # 152 and 104 of 256 are even, 80 seconds, but priced 86; 160 and 96 take 84 and 76.
+    plan = shares.widen([Load(4.0), Load(128.0, 256), Load(28.0)], 2)
+    assert plan[1] == ((0, 160), (1, 96))
+    assert shares.device_seconds([Load(4.0), Load(128.0, 256), Load(28.0)], plan, 2) == [84.0, 76.0]
 
 
 @pytest.mark.parametrize("seed", range(8))
