@@ -83,6 +83,23 @@ def test_a_lost_worker_ends_the_run_in_one_line_that_names_it(cache, tmp_path, h
         reader.get_tensor(name)
 
 
+@pytest.mark.once
+def test_a_frozen_worker_ends_the_benchmark_in_one_line_that_names_it(tmp_path):
+    flags = ["--models=simple_cnn", "--size=32", "--frames=11", "--batch_size=1", "--steps=1"]
+    output = tmp_path / "speed"
+    with two_workers() as (addresses, processes):
+        processes[1].send_signal(signal.SIGSTOP)
+        done = subprocess.run(
+            [sys.executable, "tools/benchmark_speed.py", f"--devices=workers:{addresses}", *flags,
+             f"--output_dir={output}"],
+            cwd=ROOT, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert f"error: the worker at {addresses.split(',')[1]} does not answer" in line
+    assert not list(output.iterdir())
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [(["--workers=127.0.0.1:1", "--index=1"], "--index=1"), ([], "--index=0: --workers names 0")],

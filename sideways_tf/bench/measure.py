@@ -43,6 +43,7 @@ from sideways_tf.plan import devices as placement  # noqa: E402
 from sideways_tf.plan.costs import costs  # noqa: E402
 from sideways_tf.plan.times import ModuleTime, measure  # noqa: E402
 from sideways_tf.runs.make import layers_in  # noqa: E402
+from sideways_tf.runs.workers import watched  # noqa: E402
 
 LEARNING_RATE = 1e-4
 # What a simulated module passes on, [B, WIDTH]: its size costs nothing and says nothing, but that
@@ -299,10 +300,16 @@ def peak_memory(job: Job, names: list[str]) -> list[int]:
 
 def main() -> int:
     """One job from stdin; on stdout its result, or {"error": ...}."""
-    job = Job.from_json(sys.stdin.read())
+    job, out = Job.from_json(sys.stdin.read()), sys.stdout
+
+    def tell(words: str) -> int:
+        print(json.dumps({"error": words}), file=out, flush=True)
+        return 0
+
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            result = profile(job) if job.algorithm == "profile" else row(job)
+            with watched(job.workers, "giving this command again", tell):
+                result = profile(job) if job.algorithm == "profile" else row(job)
         except UserError as error:
             result = {"error": str(error)}
     print(json.dumps(result))

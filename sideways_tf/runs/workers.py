@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sideways_tf.cli.command import USAGE_ERROR
 from sideways_tf.errors import UserError
@@ -28,12 +28,21 @@ def addresses(workers: str) -> list[str]:
     return [name.strip() for name in workers.split(",") if name.strip()]
 
 
-class Watch(threading.Thread):
-    """Ends the process, in one line that names them, when workers are lost."""
+def say(words: str) -> int:
+    """`words` as an error on the screen; the exit status to end with."""
+    print(file=sys.stderr)  # Below the progress bar.
+    SCREEN.error(words)
+    return USAGE_ERROR
 
-    def __init__(self, names: Sequence[str], remedy: str):
+
+class Watch(threading.Thread):
+    """Ends the process when workers are lost, after `tell`, which is given one line that names them
+    and returns the exit status.
+    """
+
+    def __init__(self, names: Sequence[str], remedy: str, tell: Callable[[str], int] = say):
         super().__init__(daemon=True)
-        self.names, self.remedy = list(names), remedy
+        self.names, self.remedy, self.tell = list(names), remedy, tell
         self.ended = threading.Event()
 
     def run(self) -> None:
@@ -43,11 +52,10 @@ class Watch(threading.Thread):
             silent = unanswered(self.names)
             lost = [name for name in silent if name in suspects]
             if lost and not self.ended.is_set():
-                print(file=sys.stderr)  # Below the progress bar.
-                SCREEN.error(lost_words(lost, self.remedy))
+                status = self.tell(lost_words(lost, self.remedy))
                 sys.stdout.flush()
                 sys.stderr.flush()
-                os._exit(USAGE_ERROR)  # The main thread waits for what will not come.
+                os._exit(status)  # The main thread waits for what will not come.
             suspects = silent
 
 
@@ -76,12 +84,13 @@ def lost_words(names: Sequence[str], remedy: str) -> str:
 
 
 @contextlib.contextmanager
-def watched(workers: str, remedy: str) -> Iterator[None]:
+def watched(workers: str, remedy: str, tell: Callable[[str], int] = say) -> Iterator[None]:
     """Within: a worker that is lost ends the process, or raises.
 
     Args:
       workers: --workers.
       remedy: the command that goes on.
+      tell: see `Watch`.
 
     Raises:
       UserError: naming those that do not answer.
@@ -91,7 +100,7 @@ def watched(workers: str, remedy: str) -> Iterator[None]:
         return
     import tensorflow as tf
 
-    watch = Watch(addresses(workers), remedy)
+    watch = Watch(addresses(workers), remedy, tell)
     watch.start()
     try:
         yield
