@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -120,6 +121,7 @@ class SidewaysModel(Saving, Fitting, Streaming):
         self.seed = tf.Variable(drawn, dtype=tf.int32, trainable=False, name="seed")
         self.iteration = tf.Variable(0, dtype=tf.int64, trainable=False, name="iteration")
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+        self._now: tf.Tensor | None = None  # Steps before an update inside a clip; see `_clock`.
 
     def _wire(self, skips: Sequence[Sequence[int]], join: str, align: bool | None) -> None:
         self._skip_arguments = {"skips": [list(x) for x in skips], "join": join, "align": align}
@@ -313,7 +315,23 @@ class SidewaysModel(Saving, Fitting, Streaming):
 
     def update_count(self) -> tf.Tensor:
         """int64 []: the updates so far of a module that is due at every step."""
-        return self.steps // self.update_every if self.update_every else self.iteration
+        if not self.update_every:
+            return self.iteration
+        return (self.steps if self._now is None else self._now) // self.update_every
+
+    def _clock(self) -> Callable[[tf.Tensor], contextlib.AbstractContextManager]:
+        """See `scan`: `steps` counts whole clips, and within them updates know their own step."""
+        start = tf.identity(self.steps)
+
+        @contextlib.contextmanager
+        def after(steps: tf.Tensor) -> Iterator[None]:
+            self._now = start + tf.cast(steps, tf.int64)
+            try:
+                yield
+            finally:
+                self._now = None
+
+        return after
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -375,9 +393,9 @@ class SidewaysModel(Saving, Fitting, Streaming):
         self.optimizers.make(self.modules)
         loss, scanned = self.engine.learn(
             clip, targets, seed, self.update_every, self._update,
-            stepped=lambda: self.steps.assign_add(1), goes_on=goes_on,
-            keep_outputs=self._has_metrics,
+            clock=self._clock, goes_on=goes_on, keep_outputs=self._has_metrics,
         )  # fmt: skip
+        self.steps.assign_add(clip.shape[0])
         self.monitor.take(scanned.mean, scanned.norm, scanned.updates)
         if self.loss_scale is not None:
             self.loss_scale.count(scanned.skipped)

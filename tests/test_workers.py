@@ -42,8 +42,9 @@ def two_workers():
             process.wait()
 
 
-def test_remote_equals_local(cache, tmp_path):  # noqa: F811
-    few = [*FEW, "--max_iterations=6"]
+@pytest.mark.parametrize("every", [0, 1])
+def test_remote_equals_local(cache, tmp_path, every):  # noqa: F811
+    few = [*FEW, "--max_iterations=6", f"--update_every={every}"]
     with two_workers() as (addresses, _):
         remote = train(cache, *few, f"--workers={addresses}", f"--workdir={tmp_path / 'remote'}")
     assert remote.returncode == 0, remote.stderr[-2000:]

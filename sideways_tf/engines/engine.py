@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -17,7 +17,7 @@ from sideways_tf.engines.passes import (
     module_seeds,
     weight_penalties,
 )
-from sideways_tf.engines.scan import Scanned, Update, scan
+from sideways_tf.engines.scan import Clock, Scanned, Update, scan
 from sideways_tf.engines.scheme import Scheme
 from sideways_tf.errors import UserError
 from sideways_tf.modules.apart import folded_statistics
@@ -227,7 +227,7 @@ class StepEngine(Engine):
         every: int,
         update: Update,
         *,
-        stepped: Callable[[], Any] | None = None,
+        clock: Clock | None = None,
         goes_on: bool = False,
         keep_outputs: bool = False,
     ) -> tuple[tf.Tensor, Scanned]:
@@ -248,7 +248,7 @@ class StepEngine(Engine):
         state = self.network.resting(batch) if goes_on else self.network.empty(batch)
         scanned = scan(
             self.scheme, self.network, state, clip, targets, module_seeds(seed, self.depth),
-            every=every, update=update, stepped=stepped, ends=not goes_on,
+            every=every, update=update, clock=clock, ends=not goes_on,
             keep_outputs=keep_outputs,
         )  # fmt: skip
         self.network.rest(scanned.state)

@@ -12,6 +12,7 @@ L = 1 one a step. D = 3, L = 4, K = 8, Sideways ("*": the module is updated afte
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ from sideways_tf.modules.wide import weights_held
 
 # (module, from 0; its averaged pseudo-gradients): one update, in the module's place.
 Update = Callable[[int, list[tf.Tensor]], None]
+# Called once where a loop runs, before it. What it gives is called in each step with the number of
+# steps made before, int32 []: updates are made within what that gives.
+Clock = Callable[[], Callable[[tf.Tensor], contextlib.AbstractContextManager]]
 
 
 class Scanned(NamedTuple):
@@ -65,27 +69,31 @@ def scan(
     *,
     every: int = 0,
     update: Update | None = None,
-    stepped: Callable[[], Any] | None = None,
+    clock: Clock | None = None,
     ends: bool = True,
     keep_outputs: bool = True,
 ) -> Scanned:
-    """Run `scheme` over all frames of `clip`, on from `state`.
+    """Run `scheme` over all frames of `clip`, on from `state`; from an empty pipe if it `ends`.
 
     Args:
       clip, targets: [n, B, ...], those of the steps state.t + 1 .. state.t + n.
       seeds: int32 [2] for each module, of what it draws.
       every: L; 0: weights stand still throughout.
       update: applies a module's averaged pseudo-gradients; needed where `every` is not 0.
-      stepped: called after each step and its updates.
+      clock: tells updates at which step they are.
       ends: whether the clip ends here, and with it the last window.
       keep_outputs: False saves the memory of `outputs`.
     """
     steps = clip.shape[0]
-    if not every and network.mail is None and len(machines_of(network)) > 1:
-        return _scan_apart(scheme, network, clip, targets, seeds, keep_outputs)
+    if _can_part(scheme, network, every) and ends:
+        return _scan_apart(
+            scheme, network, clip, targets, seeds,
+            every=every, update=update, clock=clock, keep_outputs=keep_outputs,
+        )  # fmt: skip
     windows = _Windows(scheme, network, every, update, state.t + steps if ends else None)
     room = _room(network, clip) if keep_outputs else []
-    body = _Body(network, scheme, clip, targets, seeds, windows, stepped)
+    after = clock() if clock else lambda n: contextlib.nullcontext()
+    body = _Body(network, scheme, clip, targets, seeds, windows, after)
     losses = [[tf.zeros([], network.loss_type)] if has else [] for has in network.has_loss]
     here = [module for i, module in enumerate(network.modules, 1) if network.here(i)]
     with weights_held([] if every else here):
@@ -101,15 +109,28 @@ def scan(
     return Scanned(state, outputs, losses, window.sums, *statistics)
 
 
+def _can_part(scheme: Scheme, network: Network, every: int) -> bool:
+    """Whether each machine runs a loop of its own.
+
+    With updates on the way only where a module needs of others no more than what they send: not
+    with a loss scale, which all of them settle, nor in BP, whose modules wait for each other.
+    """
+    if network.mail is not None or len(machines_of(network)) < 2:
+        return False
+    return not every or (scheme.reads_last_step and network.loss_scale is None)
+
+
 def _scan_apart(
     scheme: Scheme,
     network: Network,
     clip: tf.Tensor,
     targets: tf.Tensor,
     seeds: Sequence[tf.Tensor],
+    *,
     keep_outputs: bool,
+    **updates: Any,
 ) -> Scanned:
-    """As `scan`, from an empty pipe, with weights that stand still: one loop on each machine."""
+    """As `scan`, from an empty pipe: one loop on each machine."""
     post = Post(network, clip)
     batch = clip.shape[1] if clip.shape[1] is not None else tf.shape(clip)[1]
     found: dict[str, Scanned] = {}
@@ -120,18 +141,20 @@ def _scan_apart(
             post.open(machine, state, scheme.reads_last_step)
             found[machine] = scan(
                 scheme, seen, state, clip, targets, seeds,
-                keep_outputs=keep_outputs and seen.here(network.depth),
+                keep_outputs=keep_outputs and seen.here(network.depth), **updates,
             )  # fmt: skip
     post.feed()
     post.carry(clip.shape[0] - scheme.reads_last_step)
     own = [found[machine] for machine in post.machines]
     carried = [part.state.carried[i] for i, part in enumerate(own)]
+    # Of modules that are elsewhere a machine has zeros.
+    columns = zip(*(part[4:] for part in found.values()), strict=True)
     return Scanned(
         own[0].state._replace(carried=carried),
         own[-1].outputs,
         [part.losses[i] for i, part in enumerate(own)],
         [part.sums[i] for i, part in enumerate(own)],
-        *[None] * 4,
+        *(tf.add_n(column) if updates["every"] else None for column in columns),
     )
 
 
@@ -187,7 +210,7 @@ class _Body:
     targets: tf.Tensor
     seeds: Sequence[tf.Tensor]
     windows: _Windows
-    stepped: Callable[[], Any] | None
+    after: Callable[[tf.Tensor], contextlib.AbstractContextManager]
 
     def __call__(
         self, n: tf.Tensor, state: State, losses: list, window: _Window, outputs: Any
@@ -207,10 +230,9 @@ class _Body:
         if mail:
             state = state._replace(order=mail.order)
         losses = tf.nest.map_structure(tf.add, losses, [found.loss for found in learnt])
-        after = self.windows.take(state, window, learnt)
+        with self.after(n):
+            after = self.windows.take(state, window, learnt)
         state, window = self.windows.scaled(state, window, after, learnt), after
-        if self.stepped:
-            self.stepped()
         if outputs != []:
             outputs = outputs.write(n, state.carried[-1].emitted)
         return n + 1, state, losses, window, outputs
@@ -263,7 +285,9 @@ class _Windows:
                 if not self.every:
                     columns[0].append(total)
                     continue
-                row = self._module(i, state, total, window)
+                row = tuple(column[i] for column in window)
+                if self.network.here(i + 1):
+                    row = self._module(i, state, total, window)
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
         return _Window(*columns)

@@ -3,6 +3,8 @@
 Logical devices stand for machines here; tests/test_workers.py has real ones.
 """
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +14,7 @@ from sideways_tf.modules import SidewaysBlock
 from sideways_tf.modules.wiring import Wiring, make_wiring
 from tests.engines.networks import dense_layers
 
+SKIPS = make_wiring(4, [(1, 3, 3), (1, 4, 1)], "concat")
 ENGINES = {"sideways": "pipelined", "bp": "frame_by_frame"}
 L = tf.keras.layers
 
@@ -23,14 +26,14 @@ def apart(monkeypatch):
     monkeypatch.setattr(machines, "processor", lambda machine: machine)
 
 
-def make(algorithm, places, wiring):
+def make(algorithm, places, wiring, **more):
     """An engine with the same weights at each call."""
     tf.keras.utils.set_random_seed(3)
     layers = dense_layers(len(places), norm=True)
     layers[-1] = tf.keras.Sequential([L.Dropout(0.3), L.Dense(4, dtype="float64")])
     modules = [SidewaysBlock(layer, f"CPU:{n}") for layer, n in zip(layers, places, strict=True)]
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits
-    engine = make_engine(algorithm, modules, loss, ENGINES[algorithm], wiring=wiring)
+    engine = make_engine(algorithm, modules, loss, ENGINES[algorithm], wiring=wiring, **more)
     engine.build(tf.TensorSpec([2, 5], tf.float64))
     return engine
 
@@ -38,6 +41,12 @@ def make(algorithm, places, wiring):
 def everything(engine, episode):
     """All that a call gives, and all that it has written."""
     found = [*episode[:2], *tf.nest.flatten(episode.pseudo_gradients)]
+    return [*map(np.asarray, found), *written(engine)]
+
+
+def written(engine):
+    """Of the modules' variables."""
+    found = []
     for module in engine.modules:
         found += [*module.layer.weights, module.activation, *module.older]
         found += [] if module.pseudo_gradient is None else [module.pseudo_gradient]
@@ -48,7 +57,7 @@ def everything(engine, episode):
     ("algorithm", "places", "wiring"),
     [
         ("sideways", [0, 0, 1, 1], Wiring(4)),
-        ("sideways", [0, 1, 2, 0], make_wiring(4, [(1, 3, 3), (1, 4, 1)], "concat")),
+        ("sideways", [0, 1, 2, 0], SKIPS),
         ("bp", [0, 0, 1, 1], Wiring(4)),
         ("bp", [0, 1, 2, 0], Wiring(4)),
     ],
@@ -65,6 +74,57 @@ def test_a_loop_on_each_machine_gives_what_one_loop_gives(apart, algorithm, plac
         for x, y in zip(left, right, strict=True):
             np.testing.assert_array_equal(x, y)
     graph = many._graph.get_concrete_function(clip, targets, seed, trained(many)).graph
+    loops = [op for op in graph.get_operations() if "While" in op.type and len(op.inputs) > 9]
+    assert len(loops) == len(set(places))
+
+
+def learner(engine, every):
+    """A call that learns from a clip, by updates whose rate grows with each step."""
+    now = []
+
+    def clock():
+        @contextlib.contextmanager
+        def after(n):
+            now.append(5 + n)
+            yield
+            now.pop()
+
+        return after
+
+    def update(i, found):
+        rate = 0.01 * tf.cast(now[-1], tf.float64)
+        for variable, gradient in zip(engine.modules[i].trainable_variables, found, strict=True):
+            variable.assign_sub(rate * gradient)
+
+    @tf.function(autograph=False)
+    def learn(clip, targets, seed):
+        loss, scanned = engine.learn(
+            clip, targets, seed, every, update, clock=clock, keep_outputs=True
+        )
+        return [loss, scanned.outputs, *scanned[4:]]
+
+    return learn
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize(
+    ("places", "wiring"), [([0, 0, 1, 1], Wiring(4)), ([0, 1, 2, 0], SKIPS)], ids=["cut", "skips"]
+)
+def test_with_updates_on_the_way(apart, places, wiring, every):
+    rng = np.random.default_rng(1)
+    clip = tf.constant(rng.normal(size=[17, 2, 5]))
+    targets = tf.constant(rng.integers(4, size=[17, 2]), tf.int32)
+    engines = [make("sideways", each, wiring, stream=True) for each in ([3] * 4, places)]
+    learns = [learner(engine, every) for engine in engines]
+    for _ in range(3):
+        seed = tf.constant(rng.integers(99, size=2), tf.int32)
+        left, right = (
+            [*map(np.asarray, learn(clip, targets, seed)), *written(engine)]
+            for learn, engine in zip(learns, engines, strict=True)
+        )
+        for x, y in zip(left, right, strict=True):
+            np.testing.assert_array_equal(x, y)
+    graph = learns[1].get_concrete_function(clip, targets, seed).graph
     loops = [op for op in graph.get_operations() if "While" in op.type and len(op.inputs) > 9]
     assert len(loops) == len(set(places))
 
