@@ -323,6 +323,23 @@ def test_rates_follow_the_stream_not_an_optimizers_own_count():
     assert seen["bp"] == [0, 0, 2, 0, 0, 0, 0, 7, 0, 0]
 
 
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("algorithm", REFERENCES)
+def test_rates_inside_a_clip_are_those_of_its_steps(algorithm, every):
+    frames, targets = stream_of_frames(12)
+    found = []
+    for part in (every, 12):
+        make = tf.keras.optimizers.legacy.SGD(Ramp())
+        model = dense_model(algorithm, 3, make=make, every=every)
+        for t in range(0, 12, part):
+            advance(model, frames[t : t + part], targets[t : t + part])
+        assert int(model.steps) == 12
+        found.append([v.numpy() for v in model.trainable_variables])
+    for left, right, start in zip(*found, [v for m in weights_of(3) for v in m], strict=True):
+        np.testing.assert_array_equal(left, right)
+        assert (left != start).any()
+
+
 @pytest.mark.parametrize("algorithm", REFERENCES)
 def test_frames_taken_on_simulated_accelerators(algorithm):
     """Sideways takes one frame per computation step, BP one per 2D - 1; modules work at once, or
