@@ -71,7 +71,7 @@ def main() -> None:
     )
     print(
         f"shared out over whole: {found['ratio']:.2f}x, median of {FLAGS.pairs} pairs, "
-        f"{found['lowest']:.2f}x to {found['highest']:.2f}x"
+        f"{found['lowest']:.2f}x to {found['highest']:.2f}x; fastest turns {found['fastest']:.2f}x"
     )
 
 
@@ -136,6 +136,8 @@ def measure() -> dict:
         "ratio": statistics.median(ratios),
         "lowest": ratios[0],
         "highest": ratios[-1],
+        # What else the machine does holds up two devices more often than one.
+        "fastest": min(turns["whole"]) / min(turns["wide"]),
     }
 
 
