@@ -48,6 +48,8 @@ LARGE = 256  # Channels of the large module.
 
 def main() -> None:
     """Print the plan, seconds of a step of both ways, and their ratio."""
+    channels = channels_of(FLAGS.slices)
+
     import tensorflow as tf
 
     from sideways_tf.plan.devices import split_cpu
@@ -55,8 +57,8 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(FLAGS.devices)
     split_cpu(FLAGS.devices)
-    if FLAGS.slices:
-        print(measure_slices(channels_of(FLAGS.slices)))
+    if channels:
+        print(measure_slices(channels))
         return
     found = measure()
     if FLAGS.json:

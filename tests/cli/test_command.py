@@ -80,6 +80,7 @@ def test_what_is_not_there_is_said_before_tensorflow_is_imported(words, tmp_path
         (["bench", "speed", "--step_ms=inf"], "--step_ms=inf: give a finite number"),
         (["bench", "speed", "--step_ms=a"], "--step_ms=a: give a number"),
         (["bench", "wide", "--devices=x"], "--devices=x: give a whole number"),
+        (["bench", "wide", "--slices=64,257"], "--slices=257: give numbers of channels from 1"),
         (["train", "--flagfile"], "no such file"),
         (["train", "--no_such"], "Unknown command line flag 'no_such'"),
         (["plot", "stride"], "name folders of runs"),
@@ -92,6 +93,20 @@ def test_errors_are_one_line(words, expected):
     assert line.startswith("error: ")
     assert expected in line
     assert "ERROR::" not in line
+
+
+def test_slices_are_measured_beside_the_whole():
+    small = ["--pairs=1", "--steps=1", "--size=16", "--batch_size=1"]
+    done = sideways("bench", "wide", "--slices=64,16", *small)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [
+        [float(cell) for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]
+    ]
+    assert [row[0] for row in rows] == [256, 64, 16]
+    whole = rows[0][1]
+    for channels, milliseconds, over in rows:
+        rounding = over * (0.06 / milliseconds + 0.06 / whole) + 0.006  # Of all three, as printed.
+        assert abs(over - milliseconds / whole * 256 / channels) <= rounding
 
 
 def test_arguments_are_named_as_flags_where_they_are_flags():
