@@ -13,14 +13,17 @@ chosen          the same with what was chosen, five seeds: BP, Sideways with --m
 delay           the same with 1, 2, 3, 6 and 10 modules, with --means and without; 1 hour
 real            CATER and UCF101, with --means and without; DIR holds cater/ and ucf101/; 1.2 hours
 dropout         VGG-8 with dropout 0.9, masks by episode and by step; DIR holds ucf101/; 2 hours
-strides         classification of moving shapes at strides 1, 2 and 4, three rates; 1.8 hours
+strides         classification of moving shapes at strides 1, 2, 4, 8 and 16, three rates, with
+                videos of 176 frames, which it draws; half an hour
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from sideways_tf import cli
 from sideways_tf.errors import UserError
@@ -36,6 +39,9 @@ define(
     ["learning_rate=5e-4", "beta_1=0.5", "delay_rates=inverse"],
     "of chosen, delay and real: flags of Sideways, as moving_objects has chosen them",
 )
+
+LONG_SHAPES = "strides/moving_shapes"  # below --output_dir
+LONG_FRAMES = 176  # 10 strides of 16 and a frame, and room for where a clip starts
 
 STREAM = "--flagfile=configs/moving_shapes_autoencoder.cfg"
 SMALL = ["--model=autoencoder", "--size=48", "--resize=64"]
@@ -89,24 +95,44 @@ TRIALS: dict[str, dict[str, list[str]]] = {
             "--grid=algorithm=bp,sideways", "--compare=dropout_mask,algorithm",
         ],
     },
-    # A video has 48 frames: at stride 4 a clip of 11, the fewest for six modules, just fits.
     "strides": {
         "shapes": [
-            "--flagfile=configs/moving_shapes.cfg", "--frames=11", "--diagnose_every=20",
-            "--seeds=3", "--grid=stride=1,2,4", "--grid=learning_rate=1e-4,1e-3,3e-3",
+            "--flagfile=configs/moving_shapes.cfg", "--dataset=folder", "--data_dir={long_shapes}",
+            "--frames=11", "--evaluate_every=0", "--diagnose_every=20", "--seeds=1",
+            "--grid=stride=1,2,4,8,16", "--grid=learning_rate=1e-4,1e-3,3e-3",
             "--grid=algorithm=bp,sideways", "--compare=stride,learning_rate,algorithm",
         ],
     },
 }  # fmt: skip
 
 
-def expanded(flags: list[str], data_dir: str, means: list[str]) -> list[str]:
-    """`flags` with the folder of data, and with the flags of --means, put in."""
+def expanded(flags: list[str], data_dir: str, means: list[str], output_dir: str) -> list[str]:
+    """`flags` with the folders of data, and with the flags of --means, put in."""
     given: list[str] = []
+    places = {"data_dir": data_dir, "long_shapes": f"{output_dir}/{LONG_SHAPES}"}
     for flag in flags:
         own = [f"--{each}" for each in means]
-        given += own if flag == "{means}" else [flag.format(data_dir=data_dir)]
+        given += own if flag == "{means}" else [flag.format(**places)]
     return given
+
+
+def draw_long_shapes(folder: Path) -> None:
+    """Draw the moving shapes as videos that hold a clip of 11 frames at stride 16, once."""
+    if folder.exists():
+        return
+    # They import TensorFlow, which takes seconds.
+    from sideways_tf.data.synthetic import moving_shapes as shapes
+    from sideways_tf.report.reconstruction_pictures import write_animation
+
+    print(f"drawing {folder}", file=sys.stderr, flush=True)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    for name, count in (("train", shapes.NUM_TRAIN), ("test", shapes.NUM_TEST)):
+        for video in shapes.numbered(name, count):
+            place = part / name / video.label / f"{Path(video.name).name}.avi"
+            frames = shapes.draw_video(video.name, video.label, height=64, frames=LONG_FRAMES)
+            write_animation(place, list(frames), rate=25)
+    part.rename(folder)
 
 
 def main(names: list[str]) -> int:
@@ -119,7 +145,9 @@ def main(names: list[str]) -> int:
         for folder, flags in TRIALS[name].items():
             if not FLAGS.data_dir and any("{data_dir}" in flag for flag in flags):
                 raise UserError(f"{name} reads real video: give --data_dir")
-            given = expanded(flags, FLAGS.data_dir, FLAGS.means)
+            given = expanded(flags, FLAGS.data_dir, FLAGS.means, FLAGS.output_dir)
+            if any("{long_shapes}" in flag for flag in flags):
+                draw_long_shapes(Path(FLAGS.output_dir) / LONG_SHAPES)
             place = f"--output_dir={FLAGS.output_dir}/{name}/{folder}"
             command = [sys.executable, "-m", "sideways_tf.cli", "sweep", *given, place]
             command.append(f"--parallel={FLAGS.parallel}")

@@ -76,7 +76,7 @@ class MovingShapes(VideoBuilder):
 
     def list_videos(self, source_dir: Path | None) -> Listing:
         del source_dir
-        return Listing(_numbered("train", NUM_TRAIN), _numbered("test", NUM_TEST))
+        return Listing(numbered("train", NUM_TRAIN), numbered("test", NUM_TEST))
 
     def decode(self, video: Video) -> Decoded:
         height = self.builder_config.shorter_side
@@ -84,13 +84,16 @@ class MovingShapes(VideoBuilder):
         return encode(draw_video(video.name, video.label, height), None)
 
 
-def _numbered(part: str, count: int) -> list[Video]:
+def numbered(part: str, count: int) -> list[Video]:
+    """The first `count` videos of a part, train or test, their classes in turn."""
     labels = MovingShapes.CLASS_NAMES
     return [Video(f"{part}/{i:03d}", labels[i % len(labels)]) for i in range(count)]
 
 
-def draw_video(name: str, label: str, height: int) -> Iterator[np.ndarray]:
-    """Yields NUM_FRAMES frames, uint8 [height, 1.25 height, 3] RGB."""
+def draw_video(
+    name: str, label: str, height: int, frames: int = NUM_FRAMES
+) -> Iterator[np.ndarray]:
+    """Yields `frames` frames, uint8 [height, 1.25 height, 3] RGB."""
     rng = np.random.default_rng([_SEED, *name.encode()])
     width = round(height * _ASPECT)
     background = soft_background(rng, height, width)
@@ -101,7 +104,7 @@ def draw_video(name: str, label: str, height: int) -> Iterator[np.ndarray]:
     phase, speed = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.04, 0.12, 2)
     reach = height * rng.uniform(0.04, 0.12, 2)
     outlines = OUTLINES[label]()
-    for frame in range(NUM_FRAMES):
+    for frame in range(frames):
         centre = np.array([width, height]) / 2 + reach * np.sin(phase + speed * frame)
         turned = angle + turn * frame
         rotation = np.array([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])
