@@ -4,9 +4,9 @@ Weights are constant inside an episode, so that all frames can be computed at on
 batch axis, where batch norm and dropout keep them apart. For Sideways, module i holds frame
 tau = t - i + 1 at step t and meets there what module i + 1 computed at step t - 1 at frame
 (t - 1) - (i + 1) + 1 = tau - 2. So between two modules the forward pass is the identity, less the
-last frame, which module i + 1 never reaches; the backward pass moves the gradient two frames on,
-and zeros enter at the front. K = 6, D = 3, the frames of each module (":" holds one whose
-pseudo-gradient is zero, gamma_i^t = 0):
+last frame, which module i + 1 never reaches; the backward pass moves the gradient two frames on.
+K = 6, D = 3, the frames of each module (":" holds one that meets no pseudo-gradient, gamma_i^t = 0,
+and only goes forward):
 
     module 3   1  2  3  4
     module 2   :  :  3  4  5           frame 3 meets what module 3 computed at frame 1
@@ -15,6 +15,7 @@ pseudo-gradient is zero, gamma_i^t = 0):
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class BatchedBackprop(Engine):
     The same training as frame by frame. With skips that bring frames together it is BP on the
     network unrolled over the clip: its loss is that of every output all of whose frames are in the
     clip, each against the target of its newest frame. `TimeShiftedSideways` is this engine with
-    another last step and another `link` between the modules.
+    another last step, steps that only go forward, and another gradient between the modules.
     """
 
     def _prepare(self) -> None:
@@ -68,14 +69,30 @@ class BatchedBackprop(Engine):
                 f"{self.wiring.history + 1} frames; give at least as many"
             )
 
-    def link(self, h: tf.Tensor, edge: Edge, frames: int) -> tf.Tensor:
-        """From a module's output, all steps folded, to what `edge` brings its target."""
-        return _cut(h, self._span(edge, frames))
+    def quiet(self, module: int) -> int:
+        """At how many steps, its first, module i = `module` only goes forward."""
+        del module
+        return 0
 
-    def _span(self, edge: Edge, frames: int) -> Span:
-        firsts = [self.wiring.first_forward(i) for i in (edge.source, edge.target)]
-        source, target = (self.frames_seen(i, frames) for i in (edge.source, edge.target))
-        return Span(source, firsts[1] - edge.delay - firsts[0], target)
+    def link(self, source: list[Piece], edge: Edge, frames: int) -> list[tf.Tensor]:
+        """What `edge` brings of its source's output, for each of the target's pieces."""
+        late = self._late(edge)
+        return [_taken(source, steps, late) for steps in self.pieces(edge.target, frames)]
+
+    def _late(self, edge: Edge) -> int:
+        """At its n-th step the target of `edge` reads its source's step n + `_late`."""
+        first = self.wiring.first_forward
+        return first(edge.target) - edge.delay - first(edge.source)
+
+    def pieces(self, module: int, frames: int) -> list[range]:
+        """The steps of module i = `module`, counted from 0, as they are computed at once.
+
+        Apart are those that only go forward; and those that do so in module 1, since what comes
+        after them lies in one piece in all modules: it goes from one to the next without a copy.
+        """
+        seen = self.frames_seen(module, frames)
+        cuts = sorted({0, self.quiet(module), min(self.quiet(1), seen), seen})
+        return [range(*ends) for ends in zip(cuts, cuts[1:], strict=False)]
 
     def compute(
         self, clip: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor
@@ -84,7 +101,7 @@ class BatchedBackprop(Engine):
         weights = [list(module.trainable_variables) for module in self.modules]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            outputs, memories = self._forward(clip, module_seeds(seed, self.depth))
+            outputs, memories = self._forward(clip, module_seeds(seed, self.depth), tape)
             seen = self.frames_seen(self.depth, frames)
             shape = tf.concat([[seen, -1], tf.shape(outputs)[1:]], 0)
             outputs = tf.ensure_shape(
@@ -105,31 +122,46 @@ class BatchedBackprop(Engine):
         return Episode(loss, outputs, means), memories
 
     def _forward(
-        self, clip: tf.Tensor, seeds: list[tf.Tensor]
+        self, clip: tf.Tensor, seeds: list[tf.Tensor], tape: tf.GradientTape
     ) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
         """All modules over all frames: h_D [T * B, ...], and what each module remembers."""
         frames = clip.shape[0]
         h = tf.reshape(clip, tf.concat([[-1], tf.shape(clip)[2:]], 0))
         known = None if clip.shape[1] is None else frames * clip.shape[1]
         h = tf.ensure_shape(h, [known, *clip.shape[2:]])
-        given: list[tf.Tensor] = []
+        given: list[list[Piece]] = []
         memories = []
         for i, module in enumerate(self.modules, 1):
-            seen = self.frames_seen(i, frames)
             memory = dict(zip([v.ref() for v in module.state], module.memory(), strict=True))
-            numbers = tf.range(1, seen + 1)
-            step = Step(seen, numbers, seeds[i - 1], memory, True, self.network.masks)
-            if i > 1:
-                h = self.network.input_of(
-                    i, lambda edge: self.link(given[edge.source - 1], edge, frames)
-                )
-            given.append(module.forward(h, step))
+            pieces = self.pieces(i, frames)
+            if i == 1:
+                read = [_taken([Piece(range(frames), h)], steps) for steps in pieces]
+            else:
+                read = self._joined(i, given, frames)
+            given.append([])
+            for steps, h_in in zip(pieces, read, strict=True):
+                numbers = tf.range(steps.start + 1, steps.stop + 1)
+                step = Step(len(steps), numbers, seeds[i - 1], memory, True, self.network.masks)
+                quiet = steps.stop <= self.quiet(i)
+                with tape.stop_recording() if quiet else contextlib.nullcontext():
+                    given[-1].append(Piece(steps, module.forward(h_in, step)))
             memories.append(memory_after(module, step))
-        return given[-1], memories
+        return _taken(given[-1], range(self.frames_seen(self.depth, frames))), memories
+
+    def _joined(self, i: int, given: list[list[Piece]], frames: int) -> list[tf.Tensor]:
+        """What module i > 1 reads of what the modules below have `given`, for each piece."""
+        edges = self.wiring.into(i)
+        links = [self.link(given[edge.source - 1], edge, frames) for edge in edges]
+        brought = [dict(zip(edges, parts, strict=True)) for parts in zip(*links, strict=True)]
+        return [self.network.input_of(i, parts.__getitem__) for parts in brought]
 
 
 class TimeShiftedSideways(BatchedBackprop):
-    """The pseudo-gradients, loss and outputs of `PipelinedSideways`, at batched BP's speed."""
+    """The pseudo-gradients, loss and outputs of `PipelinedSideways`, faster than batched BP.
+
+    As there, a module does not go backward at the steps that come before its first pseudo-gradient,
+    2(D - i) of module i without skips.
+    """
 
     needs_cycle = True
 
@@ -140,50 +172,50 @@ class TimeShiftedSideways(BatchedBackprop):
     def gamma(self, module: int, frames: int) -> int:
         return self.wiring.gamma(module, frames)
 
-    def link(self, h: tf.Tensor, edge: Edge, frames: int) -> tf.Tensor:
-        # At its step t the source meets what the target computed at step t - 1.
-        due = self.wiring.first_backward(edge.source)
-        zeros = due - self.wiring.first_forward(edge.source)
-        start = due - 1 - self.wiring.first_forward(edge.target)
-        return shifted_link(h, self._span(edge, frames), zeros, start)
+    def quiet(self, module: int) -> int:
+        return self.wiring.first_backward(module) - self.wiring.first_forward(module)
+
+    def link(self, source: list[Piece], edge: Edge, frames: int) -> list[tf.Tensor]:
+        """At its step t the source meets what the target computed at step t - 1."""
+        late, pieces = self._late(edge), self.pieces(edge.target, frames)
+        first = self.wiring.first_forward
+        sooner = first(edge.source) - first(edge.target) - 1
+        heard = [steps for steps in pieces if steps.start >= self.quiet(edge.target)]
+        quiet = [piece for piece in source if piece.steps.stop <= self.quiet(edge.source)]
+        loud = source[len(quiet) :]
+
+        @tf.custom_gradient
+        def shifted(*values: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor]]]:
+            def shift(*gradients: tf.Tensor) -> list[tf.Tensor]:
+                sent = [Piece(*each) for each in zip(heard, gradients, strict=True)]
+                return [_taken(sent, piece.steps, sooner) for piece in loud]
+
+            now = [Piece(p.steps, value) for p, value in zip(loud, values, strict=True)]
+            return [_taken([*quiet, *now], steps, late) for steps in heard], shift
+
+        before = pieces[: len(pieces) - len(heard)]
+        return [
+            *(_taken(quiet, steps, late) for steps in before),
+            *shifted(*(piece.h for piece in loud)),
+        ]
 
 
-class Span(NamedTuple):
-    """Of `total` folded steps, the `taken` ones after the first `start`."""
+class Piece(NamedTuple):
+    """What a module gives at many of its `steps`, counted from 0: h [steps * B, ...]."""
 
-    total: int
-    start: int
-    taken: int
-
-
-def _batch(h: tf.Tensor, total: int) -> tf.Tensor | int:
-    return h.shape[0] // total if h.shape[0] is not None else tf.shape(h)[0] // total
+    steps: range
+    h: tf.Tensor
 
 
-def _cut(h: tf.Tensor, span: Span) -> tf.Tensor:
-    """The steps `span` of h [T * B, ...]."""
-    if span.taken == span.total:
-        return h
-    batch = _batch(h, span.total)
-    return h[span.start * batch : (span.start + span.taken) * batch]
-
-
-def shifted_link(h: tf.Tensor, span: Span, zeros: int, start: int) -> tf.Tensor:
-    """The steps `span` of h [T * B, ...] forward; the gradient shifted backward.
-
-    Args:
-      zeros: how many steps of the source, the first ones, meet nothing yet.
-      start: how many steps of the target, the first ones, have sent nothing by then; and the last
-        is never met.
-    """
-    batch = _batch(h, span.total)
-
-    @tf.custom_gradient
-    def link(h: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        def shift(gradient: tf.Tensor) -> tf.Tensor:
-            met = gradient[start * batch : (span.taken - 1) * batch]
-            return tf.concat([tf.zeros_like(h[: zeros * batch]), met], axis=0)
-
-        return h[span.start * batch : (span.start + span.taken) * batch], shift
-
-    return link(h)
+def _taken(pieces: list[Piece], steps: range, late: int = 0) -> tf.Tensor:
+    """Of what lies in pieces, the `steps`, each plus `late`; a copy only where they are several."""
+    start, stop = steps.start + late, steps.stop + late
+    parts = []
+    for own, h in pieces:
+        first, last = max(start, own.start), min(stop, own.stop)
+        if (first, last) == (own.start, own.stop):
+            parts.append(h)
+        elif first < last:
+            batch = h.shape[0] // len(own) if h.shape[0] is not None else tf.shape(h)[0] // len(own)
+            parts.append(h[(first - own.start) * batch : (last - own.start) * batch])
+    return parts[0] if len(parts) == 1 else tf.concat(parts, 0)

@@ -65,6 +65,22 @@ def test_bp_is_equations_1_and_2(case):
         assert_episodes_equal(engine(copy, squared_error)(clip, targets), expected)
 
 
+@pytest.mark.parametrize(
+    ("engine", "goes_back"), [(TimeShiftedSideways, 3 + 4 + 5), (BatchedBackprop, 3 * 9)]
+)
+def test_no_backward_pass_without_a_gradient(engine, goes_back):
+    """gamma_i = K - 2D + i + 1 frames of module i go backward, K = 9, D = 4; all of BP's."""
+    batch, frames = 2, 9
+    _, (modules,) = networks.copies(networks.conv_layers, [batch, 6, 6, 2], count=1)
+    clip, targets = random_clip([frames, batch, 6, 6, 2], 3)
+    made = engine(modules, squared_error)
+    made.build(tf.TensorSpec(clip.shape[1:], clip.dtype))
+    gradients = tf.function(lambda *args: made.compute(*args)[0].pseudo_gradients)
+    graph = gradients.get_concrete_function(clip, targets, tf.constant([0, 0])).graph
+    passes = [op for op in graph.get_operations() if op.type == "Conv2DBackpropFilter"]
+    assert sum(op.inputs[2].shape[0] for op in passes) == batch * goes_back
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_both_forms_agree_for_random_depth_frames_and_batch(seed):
     draw = random.Random(seed)
