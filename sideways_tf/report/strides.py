@@ -15,7 +15,10 @@ from sideways_tf.report.table import Table
 from sideways_tf.report.table1 import accuracy_words
 
 # The paper's colours for 2 .. 6.
-COLOURS = {1: "black", 2: "red", 3: "olive", 4: "green", 5: "blue", 6: "violet"}
+COLOURS = {
+    1: "black", 2: "red", 3: "olive", 4: "green", 5: "blue", 6: "violet", 8: "darkorange",
+    16: "saddlebrown",
+}  # fmt: skip
 COLUMNS = {"sideways": "Sideways", "bp": "BP"}
 # Tag, what it adds to the label, look.
 LINES: tuple[tuple[str, str, dict[str, Any]], ...] = (
