@@ -64,12 +64,20 @@ class SidewaysBlock(tf.keras.layers.Layer):
     def forward(self, h: tf.Tensor, step: Step) -> tf.Tensor:
         """The training forward pass at a computation step that an engine has set up."""
         step.rows = tf.shape(h)[0]
+        self._forget_masks()
         kept_apart = folded_norms(self.layer) if step.folded else contextlib.nullcontext()
         with step.active(self.state), stateless_draws(), exact_biases(), kept_apart:
             out = self.wide.forward(h, step) if self.wide else self(h, training=True)
         # Keras loses the batch's size in some layers; a loop has to know it.
         known = self.facts.h_out.shape if self.facts else tf.TensorShape(None)
         return tf.ensure_shape(out, [h.shape[0], *known[1:]]) if known.rank else out
+
+    def _forget_masks(self) -> None:
+        """Let recurrent cells draw their masks anew: they keep those of their last call."""
+        for part in self.layer._flatten_layers():
+            if hasattr(part, "reset_recurrent_dropout_mask"):
+                part.reset_dropout_mask()
+                part.reset_recurrent_dropout_mask()
 
     @property
     def state(self) -> list[tf.Variable]:
