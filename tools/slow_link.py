@@ -53,7 +53,8 @@ def main(rest: list[str]) -> int:
             target=carry, args=(ends[1], ends[0], rate, delay), daemon=True
         )
         back.start()
-        print(f"{ENDS}: {FLAGS.gbps:g} Gbit/s, {FLAGS.delay_ms:g} ms each way", flush=True)
+        ends_said = ", ".join(f"{name} {address}" for name, address in ENDS.items())
+        print(f"{ends_said}: {FLAGS.gbps:g} Gbit/s, {FLAGS.delay_ms:g} ms each way", flush=True)
         carry(ends[0], ends[1], rate, delay)
     except KeyboardInterrupt:
         pass
