@@ -69,8 +69,14 @@ def make_end(name: str, address: str, made: list[str]) -> int:
     device = f"tun_{name}"
     run(f"ip netns add {name}")
     made.append(name)
-    end = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(end, _ATTACH, struct.pack("16sH22x", device.encode(), _TUN | _NO_HEADER))
+    try:
+        end = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(end, _ATTACH, struct.pack("16sH22x", device.encode(), _TUN | _NO_HEADER))
+    except OSError as error:
+        raise UserError(
+            f"/dev/net/tun gives no device {device} ({error.strerror}): this needs a Linux kernel "
+            "with TUN, and no other device of that name"
+        ) from error
     run(f"ip link set {device} netns {name}")
     run(f"ip -n {name} link set lo up")
     run(f"ip -n {name} addr add {address} dev {device}")

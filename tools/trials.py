@@ -124,9 +124,15 @@ def draw_long_shapes(folder: Path) -> None:
     from sideways_tf.data.synthetic import moving_shapes as shapes
     from sideways_tf.report.reconstruction_pictures import write_animation
 
-    print(f"drawing {folder}", file=sys.stderr, flush=True)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"--output_dir: {part} cannot be made ({error.strerror}); name a folder that can"
+        ) from error
+    print(f"drawing {folder}", file=sys.stderr, flush=True)
     for name, count in (("train", shapes.NUM_TRAIN), ("test", shapes.NUM_TEST)):
         for video in shapes.numbered(name, count):
             place = part / name / video.label / f"{Path(video.name).name}.avi"
@@ -147,7 +153,7 @@ def main(names: list[str]) -> int:
                 raise UserError(f"{name} reads real video: give --data_dir")
             given = expanded(flags, FLAGS.data_dir, FLAGS.means, FLAGS.output_dir)
             if any("{long_shapes}" in flag for flag in flags):
-                draw_long_shapes(Path(FLAGS.output_dir) / LONG_SHAPES)
+                draw_long_shapes(Path(FLAGS.output_dir).expanduser() / LONG_SHAPES)
             place = f"--output_dir={FLAGS.output_dir}/{name}/{folder}"
             command = [sys.executable, "-m", "sideways_tf.cli", "sweep", *given, place]
             command.append(f"--parallel={FLAGS.parallel}")

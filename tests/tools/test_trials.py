@@ -54,7 +54,12 @@ def test_long_shapes_begin_like_the_embedded_ones(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [([], "'none' is no trial"), (["far"], "'far' is no trial"), (["real"], "give --data_dir")],
+    [
+        ([], "'none' is no trial"),
+        (["far"], "'far' is no trial"),
+        (["real"], "give --data_dir"),
+        (["strides", "--output_dir=README.md"], "--output_dir: README.md/strides"),
+    ],
 )
 def test_bad_words_end_in_one_line(words, said):
     command = [sys.executable, "tools/trials.py", *words]
