@@ -8,14 +8,16 @@ device is one core, and no more.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from sideways_tf.modules.slicing import RULES
 
-_LOCKS: dict[str, tf.Tensor] = {}
+_LOCKS: dict[int, threading.Lock] = {}
 
 
 class HeldConv2D(tf.keras.layers.Conv2D):
@@ -58,25 +60,27 @@ def alone(compute: Callable[..., Sequence[tf.Tensor]], *inputs: tf.Tensor) -> li
     """`compute(*inputs)`, while nothing else that is `alone` runs on this device."""
     if tf.executing_eagerly():
         return list(compute(*inputs))
-    given = [tf.identity(x) for x in inputs]
-    with tf.control_dependencies(given):
-        lock = tf.raw_ops.MutexLock(mutex=_lock_of(given[0].device))
-    with tf.control_dependencies([lock]):
-        found = compute(*[tf.identity(x) for x in given])
-    with tf.control_dependencies(found):
-        released = tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
-    with tf.control_dependencies([released]):
-        return [tf.identity(x) for x in found]
+    lock = _lock_of(tf.identity(inputs[0]).device)
+    found = compute(*_after(lock.acquire, inputs))
+    return _after(lock.release, found)
 
 
-def _lock_of(device: str) -> tf.Tensor:
-    """That of the device with this name, the same for all graphs.
+def _after(function: Callable[[], object], given: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """`given`, once all of them are there and `function` has returned."""
 
-    One handle for all, so that TensorFlow lets the passes of a step ask for it in their order: with
-    a handle for each, a graph of many passes came to a standstill.
-    """
-    index = str(tf.DeviceSpec.from_string(device).device_index if device else 0)
-    if index not in _LOCKS:
-        with tf.init_scope(), tf.device("CPU:0"):
-            _LOCKS[index] = tf.raw_ops.MutexV2(shared_name=f"one_at_a_time_{index}")
-    return _LOCKS[index]
+    def call(*_: np.ndarray) -> list[np.ndarray]:
+        function()
+        return [np.zeros(len(x.shape), np.int32) for x in given]
+
+    # Not stateful: TensorFlow begins no iteration of a loop before all stateful kernels of the one
+    # before are over. A mere control dependency on a kernel without state is optimized away; a
+    # slice that begins where the kernel says, at 0, is not, and copies nothing when it is all.
+    firsts = [tf.reshape(x, [-1])[:1] for x in given]
+    starts = tf.numpy_function(call, firsts, [tf.int32] * len(given), stateful=False)
+    return [tf.slice(x, start, tf.shape(x)) for x, start in zip(given, starts, strict=True)]
+
+
+def _lock_of(device: str) -> threading.Lock:
+    """That of the device with this name, the same for all graphs."""
+    index = tf.DeviceSpec.from_string(device).device_index if device else 0
+    return _LOCKS.setdefault(index or 0, threading.Lock())

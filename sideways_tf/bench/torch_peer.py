@@ -102,7 +102,7 @@ def plain_step(peer: Peer, rank: int, world: int) -> Callable[[], float]:
             with contextlib.nullcontext() if last or world == 1 else net.no_sync():
                 loss = nn.functional.cross_entropy(net(part), targets) / count
                 loss.backward()
-            total += float(loss)
+            total += float(loss.detach())
         optimizer.step()
         if world == 1:
             return total

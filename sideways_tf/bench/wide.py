@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FLAGS, define = options.new_flags()
 define("devices", 2, "logical CPU devices", low=2)
-define("batch_size", 8, "B, clips in a batch", low=1)
+define("batch_size", 16, "B, clips in a batch", low=1)
 define("frames", 32, "K, frames of a clip", low=9)
 define("size", 112, "height and width of the frames, in pixels", low=16)
 define("pairs", 5, "turns of both ways", low=1)
@@ -44,6 +44,7 @@ define("json", False, "print JSON")
 
 TOLERANCE = 1e-4
 LARGE = 256  # Channels of the large module.
+MODULES = 5
 
 
 def main() -> None:
@@ -52,10 +53,14 @@ def main() -> None:
 
     import tensorflow as tf
 
+    from sideways_tf.bench.simulated import allow_sleepers
     from sideways_tf.plan.devices import split_cpu
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(FLAGS.devices)
+    if FLAGS.lend:
+        tf.config.threading.set_inter_op_parallelism_threads(FLAGS.devices)
+    else:
+        allow_sleepers(MODULES + FLAGS.devices)  # Passes that wait for their device.
     split_cpu(FLAGS.devices)
     if channels:
         print(measure_slices(channels))

@@ -1,5 +1,6 @@
 """The convolution that holds its device: the numbers of a plain one, whole and shared out."""
 
+import threading
 import time
 
 import numpy as np
@@ -55,9 +56,53 @@ def test_a_device_computes_one_pass_at_a_time():
         with tf.device("CPU:0"):
             for n in range(20):
                 found += alone(
-                    lambda x: [tf.numpy_function(work, [x], tf.float32, stateful=False)], x + n
+                    lambda x: [
+                        tf.ensure_shape(
+                            tf.numpy_function(work, [x], tf.float32, stateful=False), [1]
+                        )
+                    ],
+                    x + n,
                 )
         return tf.add_n(found)
 
-    assert float(many(tf.constant(1.0))) == 20 + 190
+    assert float(many(tf.constant([1.0]))) == 20 + 190
     assert most[0] == 1
+
+
+def test_a_device_may_be_steps_ahead_of_another():
+    """A step of one begins while one before is still at work on the other, as the engines allow."""
+    second_step, waited = threading.Event(), []
+
+    def ahead(t):
+        if t == 1:
+            second_step.set()
+        return np.float32([t])
+
+    def behind(t):
+        if t == 0:
+            waited.append(second_step.wait(20))
+        return np.float32([t])
+
+    def held(device, work, t):
+        def compute(x):
+            found = tf.numpy_function(work, [t, x], tf.float32, stateful=False)
+            return [tf.ensure_shape(found, [1])]
+
+        with tf.device(device):
+            return alone(compute, tf.cast(t, tf.float32)[None])[0]
+
+    @tf.function
+    def loop():
+        def body(t, one, two):
+            return (
+                t + 1,
+                one + held("CPU:0", lambda t, _: ahead(t), t),
+                two + held("CPU:1", lambda t, _: behind(t), t),
+            )
+
+        zero = tf.zeros([1])
+        return tf.while_loop(lambda t, *_: t < 3, body, [0, zero, zero])[1:]
+
+    one, two = loop()
+    assert (float(one[0]), float(two[0])) == (3.0, 3.0)
+    assert waited == [True]
