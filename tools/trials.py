@@ -8,6 +8,8 @@ repeated: the same command goes on after a stop. Which of them were run, and whi
 in those documents. Estimates for two cores that do nothing else:
 
 moving_objects  auto-encoding, chosen on held-out training videos, five seeds; 2.5 hours
+look_ahead      a part of that grid, at one rate each, and with weights that look ahead; half an
+                hour
 chosen          the same with what was chosen, five seeds: BP, Sideways with --means and without;
                 half an hour
 delay           the same with 1, 2, 3, 6 and 10 modules, with --means and without; 1 hour
@@ -59,10 +61,8 @@ MENDED = ["--grid=algorithm=sideways", "{means}"]
 PLAIN = ["--grid=algorithm=sideways", "--learning_rate=2e-4"]
 DEPTHS = ["--grid=modules=1,2,3,6,10", "--compare=modules,algorithm"]
 # Three seeds to choose by: a rate at the edge of stability looks good in one.
-RATES = [
-    "--grid=learning_rate=2e-4,5e-4,1e-3", "--grid=beta_1=0,0.5,0.9", "--search_seeds=3",
-    "--seeds=5",
-]  # fmt: skip
+CHOICE = ["--search_seeds=3", "--seeds=5"]
+RATES = ["--grid=learning_rate=2e-4,5e-4,1e-3", "--grid=beta_1=0,0.5,0.9", *CHOICE]
 
 # Trial -> folder of a sweep -> its flags.
 TRIALS: dict[str, dict[str, list[str]]] = {
@@ -72,6 +72,15 @@ TRIALS: dict[str, dict[str, list[str]]] = {
             STREAM, "--grid=algorithm=sideways", *RATES, "--grid=delay_rates=root,inverse",
         ],
         "plain": [STREAM, "--seeds=5", *PLAIN],
+    },
+    "look_ahead": {
+        "bp": [
+            STREAM, *BP, "--grid=beta_1=0.5,0.9", "--grid=look_ahead=none,nesterov", *CHOICE,
+        ],
+        "sideways": [
+            STREAM, "--grid=algorithm=sideways", "--learning_rate=5e-4", "--delay_rates=inverse",
+            "--grid=beta_1=0,0.5", "--grid=look_ahead=none,delay", *CHOICE,
+        ],
     },
     "chosen": {
         "bp": [STREAM, "--seeds=5", *BP],
