@@ -1,6 +1,7 @@
 """What every test shares: eight logical CPU devices and the place of real video."""
 
 import os
+import signal
 from pathlib import Path
 
 import sideways_tf  # noqa: F401 - before TensorFlow: it says which Keras
@@ -11,6 +12,10 @@ import pytest
 import tensorflow as tf
 
 LOGICAL_DEVICES = 8
+
+# What a shell starts in the background ignores interrupts, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Devices are fixed once TensorFlow runs its first op, so they are set before any test is read.
 # GPUs are hidden: the pinned numbers hold on a CPU, a GPU rounds float32 products (TF32).

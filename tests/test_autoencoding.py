@@ -153,6 +153,7 @@ def assert_one_line(done, expected):
     assert expected in lines[0]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_ends_in_one_line_and_writes_nothing(case, cache, tmp_path):
     flags, expected = BAD[case]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parent.parent / "tools" / "setup_venv.sh"
 BASE_PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
 COMMANDS = ["bash", "cat", "chmod", "cmp", "cp", "dirname", "mkdir", "rm", "sleep"]

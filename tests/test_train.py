@@ -201,6 +201,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_ends_in_one_line_and_writes_nothing(case, cache, unbroken, tmp_path):
     flags, expected = BAD[case]

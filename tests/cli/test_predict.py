@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.once
+
 SIDEWAYS = "from sideways_tf import cli; cli.main()"
 SMALL = [
     "--dataset=moving_shapes", "--resize=24", "--size=16", "--frames=12", "--batch_size=4",

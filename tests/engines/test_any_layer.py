@@ -488,6 +488,7 @@ def test_a_stateful_rnn_goes_from_frame_to_frame_as_in_keras_or_is_refused(algor
         np.testing.assert_allclose(left, right, rtol=1e-10)
 
 
+@pytest.mark.once
 @each_engine
 def test_frames_of_another_size_later(algorithm, engine):
     def layers():

@@ -21,6 +21,8 @@ from tests.live.fakes import (
     stops,
 )  # fmt: skip
 
+pytestmark = pytest.mark.once
+
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)

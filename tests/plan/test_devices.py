@@ -136,6 +136,7 @@ def test_a_layer_that_cannot_be_copied_is_named():
     assert devices.place("0,1", layers, frame, EIGHT[:2]) == EIGHT[:2]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "numbers", [[0] * 4, [0, 0, 0, 1], [0, 1, 1, 1], [1, 0, 1, 0], [3, 2, 5, 7]]
 )

@@ -379,6 +379,7 @@ def test_data_parallel_bp_is_bp():
         assert np.abs(one - before).max() > 1e-5
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -399,6 +400,7 @@ def test_bad_input_is_one_line(tmp_path, flags, message):
     assert not (tmp_path / "table2.json").exists()
 
 
+@pytest.mark.once
 def test_goes_on_after_a_stop(tmp_path):
     """A row that was measured before a stop is taken as it is."""
     flags = ("--devices=simulated:1", "--models=simple_cnn", "--step_ms=1")

@@ -11,6 +11,8 @@ import pytest
 
 from tests.data.conftest import write_video
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ import pytest
 from sideways_tf.runs.config import Config
 from tests.report.made_runs import make_run
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

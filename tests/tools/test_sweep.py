@@ -12,6 +12,8 @@ import pytest
 from sideways_tf.report.runs import read_curves
 from sideways_tf.runs.read import read_run
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "--dataset=moving_shapes", "--resize=24", "--size=16", "--frames=12", "--batch_size=4",

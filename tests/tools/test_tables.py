@@ -13,6 +13,8 @@ from sideways_tf.report.table3 import table3
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.from_flags import from_plain
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

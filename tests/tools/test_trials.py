@@ -14,6 +14,8 @@ from sideways_tf.runs.checks import check_flags
 from sideways_tf.runs.from_flags import from_lines
 from sideways_tf.runs.sweep.grid import combinations, configure, parse_axes
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("trials", ROOT / "tools" / "trials.py")
 trials = importlib.util.module_from_spec(SPEC)
