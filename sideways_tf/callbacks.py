@@ -44,6 +44,7 @@ class ModuleCurves(ModuleCallback):
       every: batches from one point to the next.
       told: called with each point, too: "train" or "diagnosis", and its numbers; those of modules
         are lists.
+      last: the batch at which all training ends, which has a point, too; 0: unknown.
 
     Raises:
       UserError: in `fit`, at a point where loss or gradients are not finite.
@@ -54,9 +55,10 @@ class ModuleCurves(ModuleCallback):
         folder: str | os.PathLike,
         every: int = 10,
         told: Callable[[str, dict[str, Any]], None] | None = None,
+        last: int = 0,
     ):
         super().__init__()
-        self.every, self.told = every, told
+        self.every, self.told, self.last = every, told, last
         self._writer = tf.summary.create_file_writer(str(folder))
         self._last = (0, 0.0)  # Batches and time of the last point.
 
@@ -64,7 +66,7 @@ class ModuleCurves(ModuleCallback):
         self._last = self.done, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.done % self.every == 0:
+        if self.done % self.every == 0 or self.done == self.last:
             self.point(logs or {})
 
     def point(self, logs: dict[str, Any]) -> None:

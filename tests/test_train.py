@@ -137,6 +137,25 @@ def test_stopped_and_continued_equals_unbroken_bit_for_bit(number, cache, unbrok
         np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
+def test_a_run_stopped_in_its_last_test_goes_on_to_its_results(cache, tmp_path):
+    # All batches are trained on then, and the last point of the curves lies between two others.
+    flags = [*SMALL, "--max_iterations=3", "--log_every=2", f"--workdir={tmp_path}"]
+    first = train(cache, *flags)
+    assert first.returncode == 0, first.stderr[-2000:]
+    unbroken, results = rows(tmp_path), json.loads((tmp_path / "results.json").read_text())
+    assert [row["iteration"] for row in unbroken if row["part"] == "train"] == [2, 3]
+    (tmp_path / "results.json").unlink()
+    written = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(written[:-1]))  # Without the test's row.
+    done = train(cache, *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "goes on  from iteration 3 of 3" in done.stdout
+    assert rows(tmp_path) == unbroken
+    again = json.loads((tmp_path / "results.json").read_text())
+    for name in ("train_loss", "test_loss", "test_video_accuracy", "iterations"):
+        assert again[name] == results[name], name
+
+
 def test_the_flagfile_runs_it_again_to_the_same_weights(cache, unbroken, tmp_path):
     flagfile = unbroken[0] / "flags.cfg"
     done = train(cache, f"--flagfile={flagfile}", f"--workdir={tmp_path / 'again'}")

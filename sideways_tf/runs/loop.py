@@ -77,7 +77,9 @@ class Loop:
         self.saved = SaveAndResume(folder.checkpoints, every, window=self.per_epoch)
         self.saved.set_model(model)
         self.rows = Rows(folder.path / "metrics.jsonl")
-        self.curves = ModuleCurves(folder.path / "train", config.log_every, told=self._point)
+        self.curves = ModuleCurves(
+            folder.path / "train", config.log_every, told=self._point, last=self.total
+        )
         self.tester = make_test(config, dataset, model, folder)
         self.signals = StopOnSignal()
         layout = None if config.autoencodes else run_layout(model.depth)
@@ -110,8 +112,6 @@ class Loop:
                 )  # fmt: skip
                 if self._test_due() and not self.signals.stopped:
                     self.test()
-            if self.done == self.total and self.done % self.config.log_every:
-                self.curves.point({m.name: m.result() for m in self.model.metrics})
         self.saved.save()
 
     def test(self) -> Any:
