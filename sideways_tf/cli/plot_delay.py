@@ -10,11 +10,11 @@ computation steps late.
 from __future__ import annotations
 
 import statistics
-import sys
 from typing import Any
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.lines import finish
+from sideways_tf.report.remarks import say
 from sideways_tf.report.runs import Run
 from sideways_tf.report.table3 import ways
 from sideways_tf.runs import options
@@ -32,8 +32,7 @@ OWN_DEPTH = 6
 def main() -> None:
     """Draw the runs of the flags."""
     found, remarks = find_runs([FLAGS.results_dir])
-    for remark in remarks:
-        print(remark, file=sys.stderr)
+    say(remarks)
     lines: dict[str, dict[int, list[Run]]] = {}
     for run in filter(_wanted, found):
         rate = f"learning rate {run.config.learning_rate:g}"

@@ -16,10 +16,10 @@ that puts BP and Sideways side by side.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.remarks import say
 from sideways_tf.runs import options
 
 FLAGS, define = options.new_flags()
@@ -30,7 +30,7 @@ define("points", 100, "output: average neighbours to so many points", low=2)
 
 
 def main(places: list[str]) -> None:
-    """Read, draw, write; remarks go to stderr, one a line."""
+    """Read, draw, write; remarks go to stderr, a line for each reason."""
     from sideways_tf.report import dynamics
     from sideways_tf.report.layout import write_comparison
     from sideways_tf.report.lines import save
@@ -38,8 +38,7 @@ def main(places: list[str]) -> None:
 
     runs, remarks = find_runs(places)
     found, more = dynamics.columns(runs)
-    for remark in [*remarks, *more]:
-        print(remark, file=sys.stderr)
+    say([*remarks, *more])
     if not found:
         raise UserError("no run of a classifier among them: there is nothing to draw")
     for name, figure in dynamics.figures(found, FLAGS.points, FLAGS.free_axes).items():

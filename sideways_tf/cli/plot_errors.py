@@ -7,12 +7,12 @@ One line a run, one colour an algorithm; dashed: the floor of a perfect auto-enc
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from sideways_tf.errors import UserError
 from sideways_tf.report.dynamics import ALGORITHMS
 from sideways_tf.report.lines import add_legend, finish
+from sideways_tf.report.remarks import say
 from sideways_tf.report.runs import Run
 from sideways_tf.runs import options
 from sideways_tf.runs.read import find_runs
@@ -28,8 +28,7 @@ COLOURS = {"bp": "tab:orange", "sideways": "tab:blue"}
 def main() -> None:
     """Draw the runs of the flags."""
     found, remarks = find_runs([FLAGS.results_dir])
-    for remark in remarks:
-        print(remark, file=sys.stderr)
+    say(remarks)
     runs = [run for run in found if _wanted(run)]
     if not runs:
         raise UserError(

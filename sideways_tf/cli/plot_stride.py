@@ -12,10 +12,10 @@ shade their range. Writes figure6.png and .svg, and prints the final test accura
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from sideways_tf.errors import UserError
+from sideways_tf.report.remarks import say
 from sideways_tf.runs import options
 
 FLAGS, define = options.new_flags()
@@ -24,15 +24,14 @@ define("points", 100, "output: average neighbours to so many points", low=2)
 
 
 def main(places: list[str]) -> None:
-    """Read, draw, print; remarks go to stderr, one a line."""
+    """Read, draw, print; remarks go to stderr, a line for each reason."""
     from sideways_tf.report import strides
     from sideways_tf.report.lines import save
     from sideways_tf.runs.read import find_runs
 
     runs, remarks = find_runs(places)
     drawn, more = strides.select(runs)
-    for remark in [*remarks, *more]:
-        print(remark, file=sys.stderr)
+    say([*remarks, *more])
     if not drawn:
         raise UserError("no run of a classifier among them: there is nothing to draw")
     for path in save(strides.figure(drawn, FLAGS.points), Path(FLAGS.output_dir) / "figure6"):

@@ -4,14 +4,14 @@
     sideways tables --table=3 --results_dir=docs/results/autoencoding --csv=table3.csv
 
 Reads every run below --results_dir, those of other tasks are left alone. Prints Markdown; what is
-unfinished, damaged or of a stray configuration is named on stderr, a line each.
+unfinished, damaged or of a stray configuration is named on stderr, a line for each reason.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from sideways_tf.report.remarks import say
 from sideways_tf.report.table1 import table1
 from sideways_tf.report.table3 import table3
 from sideways_tf.runs import options
@@ -31,7 +31,6 @@ def main() -> None:
     table = TABLES[FLAGS.table]([run for run in runs if run.results])
     print(table.markdown())
     remarks += [f"{run.path}: not finished, left out" for run in runs if not run.results]
-    for line in (*remarks, *table.left_out):
-        print(line, file=sys.stderr)
+    say([*remarks, *table.left_out])
     if FLAGS.csv:
         Path(FLAGS.csv).write_text(table.csv(), encoding="utf-8")

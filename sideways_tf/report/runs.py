@@ -146,10 +146,12 @@ def _curve(points: dict[int, float]) -> Curve:
 
 
 def unfinished(run: Run, curves: dict[str, Curve]) -> str | None:
-    """A line if `run` is not finished, or its event files end before the run did."""
+    """A line if `run` is not finished, or its event files are missing or end before the run did."""
     last = max((int(curve.steps[-1]) for curve in curves.values()), default=0)
     if run.results is None:
         return f"{run.path}: unfinished, shown up to iteration {last}"
+    if not curves:
+        return f"{run.path}: without curves, only its results are shown"
     if last < run.results["iterations"]:
         return (
             f"{run.path}: its event files end at iteration {last} of "

@@ -82,6 +82,14 @@ def test_damaged_event_files_of_a_finished_run_are_named(tmp_path):
     assert "its event files end at iteration" in unfinished(run, read_curves(run, ["train/"]))
 
 
+def test_results_without_event_files_are_named(tmp_path):
+    path = make_run(tmp_path / "a", SMALL)
+    alone = (path / "results.json").rename(tmp_path / "alone.json")
+    run = read_run(alone)
+    said = unfinished(run, read_curves(run, ["train/"]))
+    assert said == f"{alone}: without curves, only its results are shown"
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path):
     good = make_run(tmp_path / "good", SMALL)
     (make_run(tmp_path / "bad1", SMALL) / "results.json").write_text('{"configuration": ')
