@@ -48,6 +48,7 @@ from sideways_tf.runs.sweep.choice import Candidate
 from sideways_tf.runs.sweep.grid import Setting, combinations, configure, parse_axes, words
 from sideways_tf.runs.sweep.job import Job
 from sideways_tf.runs.sweep.runner import Outcome, run
+from sideways_tf.screen import SCREEN
 from sideways_tf.whole_file import write_whole
 
 FLAGS, define = options.new_flags()
@@ -62,6 +63,7 @@ define("parallel", 1, "sweep: processes at once", low=1)
 define("gpus", [], "sweep: CUDA numbers, dealt to the processes in turn; empty: all")
 define("output_dir", "", "sweep: folder of the runs and tables")
 define_flags(FLAGS)
+options.define_screen(FLAGS)
 
 DEFAULT_SHARE = 0.2
 # Heading -> number of results.json; of auto-encoders the second of both.
@@ -105,7 +107,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sweep = Sweep(base, [name for name in axes if name in FLAGS.compare])
     sweep.run(settings, chooses=len(sweep.compared) < len(axes))
-    print(sweep.page())
+    SCREEN.say("result", sweep.page(), **sweep.as_dict())
     return 1 if any(outcome.error for outcome in sweep.outcomes) else 0
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sideways_tf import progress
 from sideways_tf.errors import UserError
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import RunFolder
+from sideways_tf.runs.sweep import runner
 from sideways_tf.runs.sweep.job import Job, Process
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +92,27 @@ def test_a_process_that_fails_says_why_in_one_line(tmp_path):
     assert process.error().startswith("status 2, 3 frames are too few for 6 modules")
     assert process.done
     assert process.share is None
+
+
+def test_what_was_finished_before_is_not_counted_as_fast(job, tmp_path, monkeypatch):
+    finish(job)
+    shown = progress.bar("search", 2, " runs")
+    seen = []
+    monkeypatch.setattr(runner, "Process", lambda *_: seen.append((shown.n, shown.initial)) or Dead)
+    other = dataclasses.replace(job, workdir=tmp_path / "other")
+    outcomes = runner.run([job, other], shown, parallel=1, gpus=[])
+    assert seen == [(1, 1)]
+    assert [outcome.error is None for outcome in outcomes] == [True, False]
+
+
+class Dead:
+    """A process that has ended badly."""
+
+    done, share = True, None
+
+    @staticmethod
+    def error():
+        return "status 2"
+
+
+Dead.job = Job({}, Config(), Path("dead"))

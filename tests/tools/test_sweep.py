@@ -62,9 +62,12 @@ def test_chooses_by_held_out_videos_goes_on_after_a_failure_and_repeats_nothing(
     assert len(files) == 3
     check_diagnosis(files[0].parent)
     before = [file.stat().st_mtime_ns for file in files]
-    again = run(*flags)
+    again = run(*flags, "--log_format=json")
     assert again.returncode == 1
-    assert "failed: dropout=0.5" in again.stderr
+    note = json.loads(again.stderr.splitlines()[-1])
+    assert (note["event"], note["text"].partition(",")[0]) == ("note", "failed: dropout=0.5")
+    result = json.loads(again.stdout)
+    assert (result["event"], result["chosen"]) == ("result", said["chosen"])
     assert [file.stat().st_mtime_ns for file in files] == before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,6 +33,7 @@ def run(jobs: Sequence[Job], bar: tqdm, parallel: int, gpus: Sequence[str]) -> l
     """
     outcomes = {n: _said(known) for n, job in enumerate(jobs) if (known := _known(job))}
     waiting = {n: job for n, job in enumerate(jobs) if n not in outcomes}
+    bar.n = bar.initial = len(outcomes)  # They took no time now, so they tell nothing of the rest.
     slots = [{"CUDA_VISIBLE_DEVICES": gpus[n % len(gpus)]} if gpus else {} for n in range(parallel)]
     running: dict[int, tuple[int, Process]] = {}  # slot -> number of the job, its process
     try:
@@ -50,7 +50,7 @@ def run(jobs: Sequence[Job], bar: tqdm, parallel: int, gpus: Sequence[str]) -> l
             bar.update(round(len(outcomes) + shares, 2) - bar.n)
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
-        print("stopping: the runs save; the same command goes on", file=sys.stderr, flush=True)
+        SCREEN.note("stopping: the runs save; the same command goes on")
         for _, process in running.values():
             process.terminate()
         for _, process in running.values():
