@@ -1,0 +1,104 @@
+"""How far motion alone turns the pseudo-gradients of a trained auto-encoder from true gradients.
+
+    python tools/late_gradients.py --workdir=runs/NAME
+    python tools/late_gradients.py --workdir=runs/NAME --still
+
+Weights stand still while each clip of an epoch goes through the modules, so that pseudo-gradients
+are off by what they meet on their way alone: later frames. The true gradient is that of the very
+loss which Sideways learns from: frame tau shown against frame tau + D - 1. By module:
+
+norm, true and pseudo  L2 norms of the means over all batches
+of the means           cosine between these two: what is off here does not average out
+each                   cosine between the two of one batch, mean over the batches
+
+--still holds each clip at its first frame: there all cosines are 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from sideways_tf import cli, progress
+from sideways_tf.agreement import compare
+from sideways_tf.errors import UserError
+from sideways_tf.model import SidewaysModel
+from sideways_tf.report.table import Table
+from sideways_tf.runs import make, options
+from sideways_tf.runs.folder import RunFolder
+
+FLAGS, define = options.new_flags()
+define("workdir", "", "folder of a run of Sideways with --model=autoencoder")
+define("cache_dir", None, "where prepared data sets are kept now")
+define("data_dir", None, "where the videos are now")
+define("still", False, "hold each clip at its first frame")
+
+
+def main() -> None:
+    """Print the table of the run in --workdir."""
+    folder = RunFolder(FLAGS.workdir)
+    moved = {name: FLAGS[name].value for name in ("cache_dir", "data_dir")}
+    config = dataclasses.replace(folder.config(), **{k: v for k, v in moved.items() if v})
+    if not config.autoencodes or config.algorithm != "sideways" or make.source_target(config):
+        raise UserError(
+            f"workdir={folder.path} is no run of Sideways that shows current frames: name one of "
+            "--model=autoencoder --algorithm=sideways"
+        )
+    make.start_tensorflow(config)
+    model, dataset, done = make.open_trained(config, folder)
+    plain = dataclasses.replace(
+        config, algorithm="bp", engine="auto", delay_rates="none", look_ahead="none"
+    )
+    exact = make.make_model(plain, dataset)
+    for mine, trained in zip(exact.modules, model.modules, strict=True):
+        mine.layer.set_weights(trained.layer.get_weights())
+    batches = make.train_batches(config, dataset, epoch=0)
+    clips = [clip for clip, _ in progress.over(batches, "reading", " batches")]
+    if FLAGS.still:
+        clips = [tf.repeat(clip[:, :1], clip.shape[1], axis=1) for clip in clips]
+    pairs = [gradients(model, exact, clip) for clip in progress.over(clips, "clips", " batches")]
+    print(f"{folder.path} at iteration {done}, {len(clips)} batches\n")
+    print(table(*zip(*pairs, strict=True)).markdown())
+
+
+Gradients = list[list[tf.Tensor]]
+
+
+def gradients(
+    model: SidewaysModel, exact: SidewaysModel, clips: tf.Tensor
+) -> tuple[Gradients, Gradients]:
+    """Pseudo-gradients and true gradients of the same loss, by module; no weight moves.
+
+    Args:
+      model, exact: Sideways and BP with the same weights.
+      clips: [B, K, H, W, C].
+    """
+    late = model.depth - 1
+    pseudo = model.pseudo_gradients(clips, clips)
+    true = exact.pseudo_gradients(clips[:, : clips.shape[1] - late], clips[:, late:])
+    return pseudo.pseudo_gradients, true.pseudo_gradients
+
+
+def table(pseudo: tuple[Gradients, ...], true: tuple[Gradients, ...]) -> Table:
+    """A row for each module."""
+    mean_pseudo, mean_true = mean(pseudo), mean(true)
+    cosines = compare(mean_pseudo, mean_true).cosine.numpy()
+    each = tf.reduce_mean(
+        [compare(*pair).cosine for pair in zip(pseudo, true, strict=True)], 0
+    ).numpy()
+    rows = []
+    for i, (p, t) in enumerate(zip(mean_pseudo, mean_true, strict=True)):
+        norms = (f"{tf.linalg.global_norm(g).numpy():.3g}" for g in (t, p))
+        rows.append([str(i + 1), *norms, f"{cosines[i]:.2f}", f"{each[i]:.2f}"])
+    return Table("", ["module", "norm, true", "norm, pseudo", "of the means", "each"], rows)
+
+
+def mean(batches: tuple[Gradients, ...]) -> Gradients:
+    """Of each weight's gradient, over the batches."""
+    modules = zip(*batches, strict=True)
+    return [[tf.reduce_mean(same, 0) for same in zip(*module, strict=True)] for module in modules]
+
+
+if __name__ == "__main__":
+    cli.run(main)
