@@ -1,7 +1,7 @@
 """The trials behind docs/autoencoding.md and docs/reproduction.md, each by one command.
 
     python tools/trials.py moving_objects
-    python tools/trials.py real --data_dir=DIR --means=learning_rate=5e-4,beta_1=0.5
+    python tools/trials.py real --data_dir=DIR
 
 Each is one or more calls of `sideways sweep`, one after the other. Runs that are finished are not
 repeated: the same command goes on after a stop. Which of them were run, and which were not, is said
@@ -38,7 +38,7 @@ define("parallel", 1, "runs at once, which share the cores out: their sums are r
        "than those of a run that has all", low=1)  # fmt: skip
 define(
     "means",
-    ["learning_rate=5e-4", "beta_1=0.5", "delay_rates=inverse"],
+    ["learning_rate=2e-4", "beta_1=0", "delay_rates=inverse"],
     "of chosen, delay and real: flags of Sideways, as moving_objects has chosen them",
 )
 
