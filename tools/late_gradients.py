@@ -17,8 +17,10 @@ each                   cosine between the two of one batch, mean over the batche
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
 from sideways_tf import cli, progress
 from sideways_tf.agreement import compare
@@ -56,17 +58,17 @@ def main() -> None:
     batches = make.train_batches(config, dataset, epoch=0)
     clips = [clip for clip, _ in progress.over(batches, "reading", " batches")]
     if FLAGS.still:
-        clips = [tf.repeat(clip[:, :1], clip.shape[1], axis=1) for clip in clips]
+        clips = [np.repeat(clip[:, :1], clip.shape[1], axis=1) for clip in clips]
     pairs = [gradients(model, exact, clip) for clip in progress.over(clips, "clips", " batches")]
     print(f"{folder.path} at iteration {done}, {len(clips)} batches\n")
     print(table(*zip(*pairs, strict=True)).markdown())
 
 
-Gradients = list[list[tf.Tensor]]
+Gradients = list[list[np.ndarray]]
 
 
 def gradients(
-    model: SidewaysModel, exact: SidewaysModel, clips: tf.Tensor
+    model: SidewaysModel, exact: SidewaysModel, clips: np.ndarray
 ) -> tuple[Gradients, Gradients]:
     """Pseudo-gradients and true gradients of the same loss, by module; no weight moves.
 
@@ -77,19 +79,22 @@ def gradients(
     late = model.depth - 1
     pseudo = model.pseudo_gradients(clips, clips)
     true = exact.pseudo_gradients(clips[:, : clips.shape[1] - late], clips[:, late:])
-    return pseudo.pseudo_gradients, true.pseudo_gradients
+    return arrays(pseudo.pseudo_gradients), arrays(true.pseudo_gradients)
+
+
+def arrays(modules: Sequence[Sequence[Any]]) -> Gradients:
+    """Of tensors."""
+    return [[np.asarray(gradient) for gradient in module] for module in modules]
 
 
 def table(pseudo: tuple[Gradients, ...], true: tuple[Gradients, ...]) -> Table:
     """A row for each module."""
     mean_pseudo, mean_true = mean(pseudo), mean(true)
     cosines = compare(mean_pseudo, mean_true).cosine.numpy()
-    each = tf.reduce_mean(
-        [compare(*pair).cosine for pair in zip(pseudo, true, strict=True)], 0
-    ).numpy()
+    each = np.mean([compare(*pair).cosine for pair in zip(pseudo, true, strict=True)], 0)
     rows = []
     for i, (p, t) in enumerate(zip(mean_pseudo, mean_true, strict=True)):
-        norms = (f"{tf.linalg.global_norm(g).numpy():.3g}" for g in (t, p))
+        norms = (f"{np.sqrt(sum(np.sum(np.square(g)) for g in module)):.3g}" for module in (t, p))
         rows.append([str(i + 1), *norms, f"{cosines[i]:.2f}", f"{each[i]:.2f}"])
     return Table("", ["module", "norm, true", "norm, pseudo", "of the means", "each"], rows)
 
@@ -97,7 +102,7 @@ def table(pseudo: tuple[Gradients, ...], true: tuple[Gradients, ...]) -> Table:
 def mean(batches: tuple[Gradients, ...]) -> Gradients:
     """Of each weight's gradient, over the batches."""
     modules = zip(*batches, strict=True)
-    return [[tf.reduce_mean(same, 0) for same in zip(*module, strict=True)] for module in modules]
+    return [[np.mean(same, 0) for same in zip(*module, strict=True)] for module in modules]
 
 
 if __name__ == "__main__":
