@@ -17,7 +17,7 @@ each                   cosine between the two of one batch, mean over the batche
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,16 +55,20 @@ def main() -> None:
     exact = make.make_model(plain, dataset)
     for mine, trained in zip(exact.modules, model.modules, strict=True):
         mine.layer.set_weights(trained.layer.get_weights())
+    count = make.iterations_per_epoch(config, dataset)
     batches = make.train_batches(config, dataset, epoch=0)
-    clips = [clip for clip, _ in progress.over(batches, "reading", " batches")]
-    if FLAGS.still:
-        clips = [np.repeat(clip[:, :1], clip.shape[1], axis=1) for clip in clips]
-    pairs = [gradients(model, exact, clip) for clip in progress.over(clips, "clips", " batches")]
-    print(f"{folder.path} at iteration {done}, {len(clips)} batches\n")
-    print(table(*zip(*pairs, strict=True)).markdown())
+    shown = progress.over(batches, "clips", " batches", total=count)
+    pairs = (gradients(model, exact, still(clip) if FLAGS.still else clip) for clip, _ in shown)
+    said = table(pairs).markdown()
+    print(f"{folder.path} at iteration {done}, {count} batches\n\n{said}")
 
 
 Gradients = list[list[np.ndarray]]
+
+
+def still(clips: np.ndarray) -> np.ndarray:
+    """Each clip, [B, K, ...], held at its first frame."""
+    return np.repeat(clips[:, :1], clips.shape[1], axis=1)
 
 
 def gradients(
@@ -87,22 +91,30 @@ def arrays(modules: Sequence[Sequence[Any]]) -> Gradients:
     return [[np.asarray(gradient) for gradient in module] for module in modules]
 
 
-def table(pseudo: tuple[Gradients, ...], true: tuple[Gradients, ...]) -> Table:
-    """A row for each module."""
-    mean_pseudo, mean_true = mean(pseudo), mean(true)
-    cosines = compare(mean_pseudo, mean_true).cosine.numpy()
-    each = np.mean([compare(*pair).cosine for pair in zip(pseudo, true, strict=True)], 0)
-    rows = []
-    for i, (p, t) in enumerate(zip(mean_pseudo, mean_true, strict=True)):
-        norms = (f"{np.sqrt(sum(np.sum(np.square(g)) for g in module)):.3g}" for module in (t, p))
-        rows.append([str(i + 1), *norms, f"{cosines[i]:.2f}", f"{each[i]:.2f}"])
+def table(pairs: Iterable[tuple[Gradients, Gradients]]) -> Table:
+    """A row for each module; of pseudo-gradients and true gradients, batch by batch."""
+    sums: tuple[Gradients, Gradients] | None = None
+    each = []
+    for pair in pairs:  # One at a time: an epoch of gradients may not fit into memory.
+        each.append(compare(*pair).cosine)
+        sums = (added(sums[0], pair[0]), added(sums[1], pair[1])) if sums else pair
+    assert sums, "an epoch has a batch"
+    rows, cosines = [], compare(*sums).cosine.numpy()
+    for i, (pseudo, true) in enumerate(zip(*sums, strict=True)):
+        norms = (f"{norm(module) / len(each):.3g}" for module in (true, pseudo))
+        rows.append([str(i + 1), *norms, f"{cosines[i]:.2f}", f"{np.mean(each, 0)[i]:.2f}"])
     return Table("", ["module", "norm, true", "norm, pseudo", "of the means", "each"], rows)
 
 
-def mean(batches: tuple[Gradients, ...]) -> Gradients:
-    """Of each weight's gradient, over the batches."""
-    modules = zip(*batches, strict=True)
-    return [[np.mean(same, 0) for same in zip(*module, strict=True)] for module in modules]
+def added(left: Gradients, right: Gradients) -> Gradients:
+    """Sums, gradient by gradient."""
+    both = zip(left, right, strict=True)
+    return [[a + b for a, b in zip(*modules, strict=True)] for modules in both]
+
+
+def norm(module: Sequence[np.ndarray]) -> float:
+    """L2 norm of all numbers of a module's gradients."""
+    return float(np.sqrt(sum(np.sum(np.square(gradient)) for gradient in module)))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def rows(clips):
     for mine, trained in zip(exact.modules, model.modules, strict=True):
         mine.layer.set_weights(trained.layer.get_weights())
     pairs = [late.gradients(model, exact, batch) for batch in clips]
-    return [[float(cell) for cell in row[1:]] for row in late.table(*zip(*pairs, strict=True)).rows]
+    return [[float(cell) for cell in row[1:]] for row in late.table(pairs).rows]
 
 
 def test_module_d_is_exact_and_of_still_clips_all_are():
@@ -46,13 +46,13 @@ def test_module_d_is_exact_and_of_still_clips_all_are():
     assert true > 0
     assert cosines == [1, 1]
     assert moving[0][3] < 0.95  # Frames of noise have their mean in common.
-    still = rows(tf.repeat(clips[:, :, :1], 16, axis=2))
+    still = rows([late.still(batch) for batch in clips])
     assert all(row[2:] == [1, 1] for row in still)
 
 
 def test_the_means_are_over_batches():
     one, other = [[np.array([1.0, 0.0])]], [[np.array([0.0, 1.0])]]
-    (row,) = late.table((one, other), (one, one)).rows
+    (row,) = late.table([(one, one), (other, one)]).rows
     # The mean pseudo-gradient is (1/2, 1/2), at 45 degrees from (1, 0); the cosines are 1 and 0.
     assert row == ["1", "1", "0.707", "0.71", "0.50"]
 
