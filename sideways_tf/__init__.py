@@ -15,7 +15,7 @@ _HOMES = {
     "Clip": "sideways_tf.data",
     "Diagnosis": "sideways_tf.callbacks",
     "ModuleCurves": "sideways_tf.callbacks",
-    "SaveAndResume": "sideways_tf.callbacks",
+    "SaveAndResume": "sideways_tf.checkpoints",
     "SidewaysBlock": "sideways_tf.modules",
     "SidewaysModel": "sideways_tf.model",
     "StopOnSignal": "sideways_tf.callbacks",

@@ -8,8 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from sideways_tf import targets as target_lib
+from sideways_tf.errors import UserError
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.optimizers import ModuleOptimizers
+from sideways_tf.streaming import time_major
 
 
 class Fitting(tf.keras.Model):
@@ -18,6 +20,7 @@ class Fitting(tf.keras.Model):
     modules: list[SidewaysBlock]
     optimizers: ModuleOptimizers
     _build: Callable[[tf.TensorSpec], None]
+    _frame_loss: Callable[..., tf.Tensor]
     _has_metrics: bool
     _specs: list[tf.TensorSpec]  # Of the clips and targets of a batch, as far as they were seen.
 
@@ -70,3 +73,19 @@ class Fitting(tf.keras.Model):
             if part is not None and not part.shape[1:].is_fully_defined():
                 parts[i] = tf.ensure_shape(part, spec.shape)
         return parts
+
+    def _clip_and_targets(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """A batch as engines take it: time-major, a target for each frame."""
+        clips, targets, weights = self._unpacked(data)
+        if not hasattr(self, "_frame_loss"):
+            raise UserError("the model is not compiled: call compile(optimizer, loss) first")
+        if weights is not None:
+            raise UserError("sample_weight or class_weight is given: every clip counts alike here")
+        if targets is None:
+            raise UserError("there are no targets: give one for each clip, or one for each frame")
+        self._build(tf.TensorSpec(clips.shape, clips.dtype))
+        out = self.modules[-1].facts.h_out
+        turned = target_lib.per_frame(targets, clips.shape[1], out.shape[1:])
+        batch = tf.TensorSpec([clips.shape[0], *out.shape[1:]], out.dtype)
+        target_lib.check_loss(self._frame_loss, turned, batch)
+        return time_major(clips), turned

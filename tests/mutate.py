@@ -171,7 +171,7 @@ MUTATIONS = [
     ("modules/biases.py", "!= tf.bfloat16", "!= tf.float16", BIASES),
     ("modules/trace.py", "state += hidden", "state += []", f"{ANY}::{STATEFUL}"),
     (
-        "model.py",
+        "learning.py",
         "tf.cast(self.iteration, tf.int32)])",
         "0])",
         "tests/engines/test_windows.py tests/engines/test_updates.py",
@@ -183,7 +183,7 @@ MUTATIONS = [
         f"{WINDOWS}::test_two_windows_worked_by_hand",
     ),
     (
-        "model.py",
+        "assembly.py",
         "return 0 < self.update_every < frames",
         "return 0 < self.update_every <= frames",
         WINDOWS,
@@ -241,13 +241,13 @@ MUTATIONS = [
     ("runs/make.py", 'config.algorithm == "bp"', 'config.algorithm != "bp"', RECIPE),
     ("runs/make.py", "config.momentum, config.clip_value", "config.momentum, 0.0", RECIPE),
     (
-        "callbacks.py",
+        "checkpoints.py",
         "count = min(self.done, self.window)",
         "count = self.window",
         "tests/test_save_and_resume.py",
     ),
     ("agreement.py", "left_norm / right_norm)", "right_norm / left_norm)", DIAGNOSIS),
-    ("model.py", "self.steps.assign_add(frames)", "self.steps.assign_add(1)", WINDOWS),
+    ("learning.py", "self.steps.assign_add(frames)", "self.steps.assign_add(1)", WINDOWS),
     (
         "model.py",
         "last = targets[targets.shape[0] - outputs.shape[0] :]",

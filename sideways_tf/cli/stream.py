@@ -118,7 +118,7 @@ def check() -> None:
 
 def prepare(source: Source, folder: Folder | None) -> Run:
     """The model with its pipe, as it was last saved, and all that is around it."""
-    from sideways_tf.callbacks import SaveAndResume
+    from sideways_tf.checkpoints import SaveAndResume
     from sideways_tf.live.kept import Kept
     from sideways_tf.live.run import Options, Run
     from sideways_tf.live.show import Curves

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sideways_tf.callbacks import SaveAndResume, StopOnSignal
+from sideways_tf.callbacks import StopOnSignal
+from sideways_tf.checkpoints import SaveAndResume
 from sideways_tf.errors import UserError
 from sideways_tf.live.capture import Capture, Captured, Ended
 from sideways_tf.live.kept import Kept

@@ -6,13 +6,8 @@ import time
 from typing import Any
 
 from sideways_tf import progress
-from sideways_tf.callbacks import (
-    Diagnosis,
-    ModuleCallback,
-    ModuleCurves,
-    SaveAndResume,
-    StopOnSignal,
-)
+from sideways_tf.callbacks import Diagnosis, ModuleCallback, ModuleCurves, StopOnSignal
+from sideways_tf.checkpoints import SaveAndResume
 from sideways_tf.data import VideoDataset
 from sideways_tf.model import SidewaysModel
 from sideways_tf.report.card import write_cards

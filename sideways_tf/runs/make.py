@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from sideways_tf.callbacks import SaveAndResume
+from sideways_tf.checkpoints import SaveAndResume
 from sideways_tf.data import Clip, VideoDataset, open_dataset
 from sideways_tf.errors import UserError
 from sideways_tf.learning_rate import WarmUpThenDrops
