@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from sideways_tf.engines import Engine, Episode, LossScale, StepEngine, make_engine
-from sideways_tf.engines.scan import module_statistics
+from sideways_tf.engines.windows import module_statistics
 from sideways_tf.modules import SidewaysBlock
 from sideways_tf.modules.wiring import Wiring
 from sideways_tf.monitor import Monitor

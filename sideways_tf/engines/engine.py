@@ -17,8 +17,9 @@ from sideways_tf.engines.passes import (
     module_seeds,
     weight_penalties,
 )
-from sideways_tf.engines.scan import Clock, Scanned, Update, scan
+from sideways_tf.engines.scan import Clock, Scanned, scan
 from sideways_tf.engines.scheme import Scheme
+from sideways_tf.engines.windows import Update
 from sideways_tf.errors import UserError
 from sideways_tf.modules.apart import folded_statistics
 from sideways_tf.modules.block import SidewaysBlock

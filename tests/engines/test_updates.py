@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from sideways_tf import SidewaysModel
-from sideways_tf.engines.scan import module_statistics
+from sideways_tf.engines.windows import module_statistics
 
 L = tf.keras.layers
 LABELS = tf.constant([1])
