@@ -41,6 +41,30 @@ def test_each_algorithm_has_its_colour(tmp_path):
         assert (abs(picture.astype(int) - colour).max(axis=1) < 8).sum() > 100
 
 
+def test_each_setting_of_an_algorithm_has_a_colour_and_a_name(tmp_path):
+    write_run(tmp_path / "bp", "bp", 1.0)
+    for seed in (0, 1):
+        write_run(tmp_path / f"plain{seed}", "sideways", 0.5 + seed / 9, seed=seed)
+        means = {"beta_1": 0.0, "delay_rates": "inverse"}
+        write_run(tmp_path / f"means{seed}", "sideways", 0.3 + seed / 9, seed=seed, **means)
+    picture = tmp_path / "errors.svg"
+    done = plot(f"--results_dir={tmp_path}", f"--output={picture}")
+    assert done.returncode == 0, done.stderr
+    text = picture.read_text()
+    named = (
+        "BP, learning rate 0.0001",
+        "Sideways, learning rate 0.0001",
+        "Sideways, learning rate 0.0001, beta_1 0, inverse delay rates",
+        "floor of BP",
+        "floor of Sideways",
+    )
+    for words in named:
+        assert text.count(f"<!-- {words} -->") == 1  # Both seeds are one entry of the legend.
+    # Two panels of two runs: four lines of a colour, a fifth in the legend.
+    for colour in ("#1f77b4", "#2ca02c"):
+        assert text.count(f"stroke: {colour}; stroke-linecap: square") == 5
+
+
 def test_errors_over_the_delay(tmp_path):
     for depth in (1, 3, 0):
         write_run(tmp_path / f"plain{depth}", "sideways", 1.0, modules=depth)
