@@ -19,6 +19,7 @@ from absl import flags
 from sideways_tf import __version__, cli
 from sideways_tf.disk import full_disk_in_one_line
 from sideways_tf.errors import UserError
+from sideways_tf.machine import machine_words
 from sideways_tf.runs import options
 from sideways_tf.runs.config import Config
 from sideways_tf.runs.folder import ADJUSTABLE, RunFolder, open_run
@@ -149,7 +150,7 @@ def summary(chosen: Config, loop: Loop, report: Any) -> dict[str, Any]:
             "python": platform.python_version(),
             **{d.name: d.version for d in importlib.metadata.distributions() if d.name in PACKAGES},
         },
-        "machine": f"{platform.machine()}, {platform.system()}",
+        "machine": machine_words(),
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sideways_tf.machine import machine_words
 from sideways_tf.runs.read import read_run
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -67,6 +68,7 @@ def test_a_run_leaves_results_curves_checkpoints_and_a_flagfile(unbroken):
     assert np.isfinite(results["train_loss"])
     assert results["configuration"]["frames"] == 12
     assert results["versions"]["tensorflow"] == tf.__version__
+    assert results["machine"] == machine_words()
     assert "test accuracy" in done.stdout
     assert f"-m tensorboard.main --logdir {workdir}" in done.stdout
     assert list(workdir.glob("checkpoints/ckpt-24.index"))

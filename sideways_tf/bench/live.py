@@ -16,8 +16,6 @@ stream.md and stream.png to --output_dir. The machine must be quiet.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from sideways_tf.errors import UserError
+from sideways_tf.machine import machine_words
 from sideways_tf.report.table import Table
 from sideways_tf.runs import options
 from sideways_tf.whole_file import write_whole
@@ -74,7 +73,7 @@ def main() -> None:
     if FLAGS.part != "cost" and not FLAGS.source:
         raise UserError("--source is missing: name a video, or a folder of videos")
     rates = [_rate(text) for text in FLAGS.rates]
-    found: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+    found: dict[str, Any] = {"machine": machine_words()}
     found["date"] = time.strftime("%Y-%m-%d")
     if FLAGS.part != "cost":
         rows = [Row(a, rate, 2 if a == "sideways" else 1)

@@ -192,7 +192,7 @@ def check_losses(running: list[Running]) -> None:
 
 def markdown(running: list[Running]) -> str:
     """The page."""
-    from sideways_tf.bench.speed import machine_words
+    from sideways_tf.machine import machine_today
     from sideways_tf.report.table import Table
 
     timed = [each for each in running if each.turns]
@@ -215,7 +215,7 @@ def markdown(running: list[Running]) -> str:
     losses = next((r.answer["losses"] for r in timed if "Sideways" not in r.peer.name), None)
     parts = [
         "# Rivals",
-        f"    {cli.typed()}\n\n{machine_words()}, load {os.getloadavg()[0]:.1f} at the end. "
+        f"    {cli.typed()}\n\n{machine_today()}, load {os.getloadavg()[0]:.1f} at the end. "
         f"Simple-CNN, B = {FLAGS.batch_size}, {FLAGS.frames} frames of {FLAGS.size}x"
         f"{FLAGS.size}, plain SGD; {FLAGS.turns} turns of {FLAGS.steps} steps.",
         Table("", head, lines).markdown(),

@@ -11,10 +11,7 @@ row is measured in a process of its own. Started again with the same flags after
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sideways_tf import cli
 from sideways_tf.bench.job import Job
 from sideways_tf.errors import UserError
+from sideways_tf.machine import machine_today
 from sideways_tf.runs import child, options
 from sideways_tf.whole_file import write_whole
 
@@ -83,7 +81,7 @@ def main() -> int:
     results = Results(folder / "measured.jsonl")
     rows = [row for model in FLAGS.models for row in measure_model(model, results)]
     add_speedups(rows)
-    page = markdown(rows, times_words(), cli.typed(), machine_words())
+    page = markdown(rows, times_words(), cli.typed(), machine_today())
     write_whole(folder / "table2.json", json.dumps(rows, indent=1) + "\n")
     write_whole(folder / "table2.md", page)
     results.path.unlink(missing_ok=True)
@@ -220,12 +218,3 @@ def times_words() -> str:
         "measured": "in proportion to those measured on one CPU thread of this machine",
     }.get(FLAGS.times, f"in proportion to those of {FLAGS.times}")
     return f"Module times are given: {source}; {FLAGS.step_ms:g} ms a step for the largest module."
-
-
-def machine_words() -> str:
-    """Processor, cores and date."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    name = next(names, platform.processor() or platform.machine())
-    return f"{name}, {os.cpu_count()} cores, {datetime.date.today().isoformat()}"

@@ -13,7 +13,6 @@ counts, place in a file); Ctrl-C saves first.
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,10 +232,11 @@ def write_results(run: Run, folder: Folder) -> None:
     import tensorflow as tf
 
     from sideways_tf import __version__
+    from sideways_tf.machine import machine_words
 
     devices = [module.device for module in run.live.model.modules]
     results = {
         **run.results(), "flags": {n: FLAGS[n].value for n in FLAGS}, "modules_on": devices,
-        "sideways_tf": __version__, "tensorflow": tf.__version__, "machine": platform.machine(),
+        "sideways_tf": __version__, "tensorflow": tf.__version__, "machine": machine_words(),
     }  # fmt: skip
     folder.save_results(results)
