@@ -58,6 +58,7 @@ def test_sideways_is_equations_3_and_4(case):
         assert_episodes_equal(engine(copy, squared_error)(clip, targets), expected)
 
 
+@pytest.mark.once
 def test_bp_is_equations_1_and_2(case):
     plain, modules, (clip, targets) = case
     expected = Reference(plain, squared_error, clip, targets).backprop()

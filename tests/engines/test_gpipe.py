@@ -26,6 +26,7 @@ def both(make, frame_shape, clip, targets, devices=None, seed=SEED):
     return bp(clip, targets, seed), gpipe(clip, targets, seed), left, right
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("depth", "frames"), [(1, 1), (1, 4), (3, 1), (3, 2), (3, 7), (5, 4)])
 @pytest.mark.parametrize("norm", [False, True])
 def test_equals_frame_by_frame(depth, frames, norm):

@@ -67,6 +67,7 @@ def test_half_precision_is_float32_up_to_its_rounding(algorithm, engine, make, p
             assert tf.norm(left - wanted) <= limits[i] * tf.norm(wanted), f"module {i + 1}"
 
 
+@pytest.mark.once
 def test_the_auto_encoder_in_full_width_too():
     """With 2816 numbers for each bias of the decoder, which bfloat16 itself cannot add up."""
     network = precision.NETWORKS["auto-encoder"]
