@@ -92,8 +92,9 @@ def add_legend(figure: Figure) -> None:
     # In as many columns as fit: an inch holds 18 letters of this size; a key takes the room of 8.
     column = max(map(len, handles), default=0) + 8
     ncols = min(4, max(1, int(figure.get_figwidth() * 18 / column)))
-    place = "outside lower center"
-    figure.legend(handles.values(), handles.keys(), loc=place, ncols=ncols, fontsize=8)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=ncols, fontsize=8
+    )
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
