@@ -49,7 +49,7 @@ class Assembly(tf.keras.Model):
             )
         if self._depth and align is not None:
             crossed = split(self._given, self._depth, align=align)
-            self._crossed = lambda: crossed  # Hidden from Keras, as above.
+            self._crossed = lambda: crossed  # Hidden from Keras, as `_source` is.
             skips, join = crossed.skips, crossed.join
         self.wiring = make_wiring(self.depth, skips, join, bool(align))
 
