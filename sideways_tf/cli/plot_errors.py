@@ -17,7 +17,7 @@ from sideways_tf.report.dynamics import ALGORITHMS
 from sideways_tf.report.lines import add_legend, finish
 from sideways_tf.report.remarks import say
 from sideways_tf.report.runs import Run
-from sideways_tf.report.table3 import ways
+from sideways_tf.report.table3 import depth_words, ways
 from sideways_tf.runs import options
 from sideways_tf.runs.read import find_runs
 
@@ -68,9 +68,7 @@ def _setting(run: Run) -> str:
     """What the runs of one colour have in common."""
     c = run.config
     parts = [ALGORITHMS[c.algorithm], f"learning rate {c.learning_rate:g}"]
-    if c.modules:
-        parts.append(f"{c.modules} modules")
-    return ", ".join([*parts, *ways(run)])
+    return ", ".join([*parts, *depth_words(run), *ways(run)])
 
 
 def _colours(runs: Sequence[Run]) -> dict[str, str]:

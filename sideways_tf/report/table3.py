@@ -69,11 +69,13 @@ def _stream(run: Run) -> tuple[Any, ...]:
 
 def _label(run: Run) -> str:
     """The algorithm, and how it departs from the paper's network, target and updates."""
-    c = run.config
-    parts = [c.algorithm]
-    if c.modules:
-        parts.append(f"{c.modules} module{'s' if c.modules > 1 else ''}")
-    return ", ".join([*parts, *ways(run)])
+    return ", ".join([run.config.algorithm, *depth_words(run), *ways(run)])
+
+
+def depth_words(run: Run) -> list[str]:
+    """D, where it is not the network's own."""
+    modules = run.config.modules
+    return [f"{modules} module{'s' if modules > 1 else ''}"] if modules else []
 
 
 def ways(run: Run) -> list[str]:
