@@ -18,7 +18,7 @@ real            CATER and UCF101, with --means and without, five seeds; DIR hold
                 ucf101/; 40 minutes
 dropout         VGG-8 with dropout 0.9, masks by episode and by step; DIR holds ucf101/; 2 hours
 strides         classification of moving shapes at strides 1, 2, 4, 8 and 16, two rates with five
-                seeds and a third with one, with videos of 176 frames, which it draws; 1.2 hours
+                seeds and a third with one, with videos of 176 frames, which it draws; 1.5 hours
 """
 
 from __future__ import annotations
