@@ -11,8 +11,8 @@ weights   a loss goes down one module a step, and with L = 1 all weights move at
 
 --parts=motion,weights is Sideways, and --parts= has the exact gradient of each loss. All four learn
 from the same losses, frame tau shown against frame tau + D - 1, and update each module as often, at
-the same rates: the flags are those of a run of Sideways. Errors of the test videos are printed
-after each epoch, of weights alone: what a stream shows is as late as ever.
+the same rates: the flags are those of a run of Sideways. Errors of the test videos, after every
+--evaluate_every epochs, are printed at the end; what is shown there is as late as ever.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def train(config: Config, dataset: Any, model: SidewaysModel, learner: Learner) 
         for clips, _ in batches.take(total - epoch * per_epoch):
             learner.learn(tf.experimental.numpy.swapaxes(clips, 0, 1))
             shown.update()
-        rows.append([str(int(model.steps)), *words(test(config, dataset, model))])
+        ends, every = (epoch + 1) * per_epoch >= total, config.evaluate_every
+        if ends or every and (epoch + 1) % every == 0:
+            rows.append([str(int(model.steps)), *words(test(config, dataset, model))])
     shown.close()
     return Table("", ["frames", "error", "against its source frame"], rows)
 

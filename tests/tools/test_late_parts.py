@@ -1,6 +1,7 @@
 """tools/late_parts.py: lateness in its two parts, held to the engines where it is their case."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 import sideways_tf as sw
 from sideways_tf.networks.autoencoder import autoencoder, pixel_error
+from tests.data.conftest import write_video
 
 pytestmark = pytest.mark.once
 
@@ -129,6 +131,35 @@ def test_each_part_changes_what_is_learnt():
 
 def cosine(left, right):
     return left @ right / np.linalg.norm(left) / np.linalg.norm(right)
+
+
+def test_with_both_parts_it_prints_the_errors_of_a_run_of_sideways(tmp_path):
+    for number, part in enumerate(("train", "test")):
+        write_video(tmp_path / "in" / part / "a" / "1.avi", number, 16)
+    flags = [
+        "--model=autoencoder", "--dataset=folder", f"--data_dir={tmp_path}/in", "--size=8",
+        f"--cache_dir={tmp_path}/cache", "--frames=12", "--batch_size=1", "--epochs=4",
+        "--evaluate_every=2", "--warmup_epochs=1", "--learning_rate=1e-3",
+        "--delay_rates=inverse", "--beta_1=0.5",
+    ]  # fmt: skip
+    run(["-m", "sideways_tf.train", f"--workdir={tmp_path}/run", *flags])
+    curve = json.loads((tmp_path / "run" / "results.json").read_text())["test_curve"]
+    said = run(["tools/late_parts.py", *flags])
+    lines = [line for line in said.splitlines() if line.startswith("| ")][1:]
+    rows = [[float(cell) for cell in line.strip("| ").split("|")] for line in lines]
+    assert [row[0] for row in rows] == [point["stream_frames"] for point in curve] == [24, 48]
+    for row, point in zip(rows, curve, strict=True):
+        # Printed with five digits behind the point, of float32 that other kernels have added up.
+        assert row[1:] == pytest.approx([point["error"], point["source_error"]], abs=2e-5)
+    assert rows[0][1] != rows[1][1]
+
+
+def run(words):
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize(
