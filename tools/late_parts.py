@@ -63,13 +63,18 @@ def check(config: Config, parts: Sequence[str]) -> None:
     for part in parts:
         if part not in PARTS:
             raise UserError(f"--parts={part}: give one or more of {', '.join(PARTS)}, or none")
-    wanted = {"algorithm": "sideways", "episode": 1, "autoencodes": True, "precision": "float32"}
-    if any(getattr(config, name) != value for name, value in wanted.items()):
-        raise UserError(
-            f"--model={config.model} --algorithm={config.algorithm} is no stream of Sideways in "
-            "float32 whose weights move at each step: give the flags of one, say "
-            "--flagfile=configs/moving_shapes_autoencoder.cfg"
-        )
+    for flag, good in (
+        ("model", config.autoencodes),
+        ("algorithm", config.algorithm == "sideways"),
+        ("update_every", config.episode == 1),
+        ("precision", config.precision == "float32"),
+    ):
+        if not good:
+            raise UserError(
+                f"--{flag}={getattr(config, flag)}: only a stream of Sideways in float32, whose "
+                "weights move at each step, comes apart here: give the flags of one, say "
+                "--flagfile=configs/moving_shapes_autoencoder.cfg"
+            )
     if make.source_target(config):
         raise UserError(f"--target={config.target}: of current frames alone; leave it out")
 

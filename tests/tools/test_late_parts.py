@@ -166,8 +166,16 @@ def run(words):
     ("flags", "said"),
     [
         (["--parts=speed"], "error: --parts=speed: give one or more of motion, weights, or none"),
-        (["--algorithm=bp"], "error: --model=autoencoder --algorithm=bp is no stream of Sideways"),
-        (["--update_every=2"], "error: --model=autoencoder --algorithm=sideways is no stream"),
+        (
+            ["--algorithm=bp"],
+            "error: --algorithm=bp: only a stream of Sideways in float32, whose weights",
+        ),
+        (
+            ["--update_every=2"],
+            "error: --update_every=2: only a stream of Sideways in float32, whose weights",
+        ),
+        (["--model=vgg8"], "error: --model=vgg8: only a stream of Sideways in float32, whose"),
+        (["--precision=mixed_float16"], "error: --precision=mixed_float16: only a stream of"),
         (["--target=source"], "error: --target=source: of current frames alone"),
     ],
 )
